@@ -1,0 +1,2 @@
+//! The `AuditPolicy` contract.
+#![forbid(unsafe_code)]

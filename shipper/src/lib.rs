@@ -1,0 +1,6 @@
+//! The Waybill node agent.
+//!
+//! A record's way reads from top to bottom: `source` → `format` → `lane` → `sink`, with `state` beside it.
+#![deny(unsafe_code)]
+
+pub mod format;

@@ -1,0 +1,2 @@
+//! `waybill`: arguments, then one call.
+fn main() {}

@@ -1,0 +1,2 @@
+//! What the integration tests start, write and count with.
+#![forbid(unsafe_code)]
