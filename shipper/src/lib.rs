@@ -4,3 +4,6 @@
 #![deny(unsafe_code)]
 
 pub mod format;
+pub mod lane;
+pub mod source;
+pub mod state;

@@ -1,0 +1,108 @@
+//! Who gets what, and how far.
+//!
+//! A lane is one sink with a cursor for each stream. The engine hands [`chunk`]s to the lanes that stand at the same place;
+//! [`track`] turns what the sink answers, in whatever order, into cursors; [`kill_switch`] decides what may pass at all.
+
+pub mod chunk;
+pub mod kill_switch;
+pub mod track;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crossbeam_channel::Sender;
+
+use chunk::Chunk;
+
+/// Stops what is queued: a delivery passes only while the gate still has the value that the delivery was made with.
+#[derive(Debug, Clone, Default)]
+pub struct Gate(Arc<AtomicU64>);
+
+impl Gate {
+    /// The value now.
+    pub fn epoch(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Stops everything that was made before.
+    pub fn shut(&self) {
+        self.0.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// A chunk on its way to one sink.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// Rises by one with each delivery of the lane.
+    pub id: u64,
+    /// What to deliver.
+    pub chunk: Arc<Chunk>,
+    lane: (Gate, u64),
+    source: (Gate, u64),
+}
+
+impl Delivery {
+    /// A delivery that the two gates let pass at this moment.
+    pub fn new(id: u64, chunk: Arc<Chunk>, lane: &Gate, source: &Gate) -> Self {
+        Self {
+            id,
+            chunk,
+            lane: (lane.clone(), lane.epoch()),
+            source: (source.clone(), source.epoch()),
+        }
+    }
+
+    /// Whether it may still go out. A sink asks right before it sends.
+    pub fn may_pass(&self) -> bool {
+        self.lane.0.epoch() == self.lane.1 && self.source.0.epoch() == self.source.1
+    }
+}
+
+/// What a sink says of a delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settlement {
+    /// The lane's number.
+    pub lane: u32,
+    /// Which delivery.
+    pub delivery: u64,
+    /// What became of it.
+    pub fate: Fate,
+}
+
+/// What became of a delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// Every record was acknowledged.
+    Acknowledged,
+    /// It was stopped before it went out.
+    Recalled,
+    /// The records named were acknowledged or refused; others may follow.
+    Records(Vec<(u32, RecordFate)>),
+}
+
+/// What became of one record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecordFate {
+    /// The sink has it.
+    Acknowledged,
+    /// The sink refused the record itself, for this reason; it is among the dead letters.
+    Refused(String),
+}
+
+/// How a sink is doing, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Health {
+    /// What holds the lane, with the remedy; `None` = nothing does.
+    pub trouble: Option<String>,
+    /// Times that the sink had to try again.
+    pub retries: u64,
+}
+
+/// The engine's end of a sink.
+#[derive(Debug, Clone)]
+pub struct Outlet {
+    /// Where deliveries go. The engine bounds what is under way in bytes.
+    pub deliveries: Sender<Delivery>,
+    /// How the sink is doing.
+    pub health: Arc<std::sync::Mutex<Health>>,
+}

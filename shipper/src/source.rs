@@ -1,0 +1,15 @@
+//! From a path pattern to records.
+//!
+//! [`discover`] finds the files, [`identity`] says which stream a file is, [`stream`] reads it, [`decompress`] and [`envelope`]
+//! take off what others put around the lines, and [`frame`] cuts them. [`digest`] and [`lease`] are what identity stands on.
+
+pub mod decompress;
+pub mod digest;
+pub mod discover;
+pub mod envelope;
+pub mod frame;
+pub mod kubernetes;
+pub mod lease;
+pub mod pattern;
+pub mod root;
+pub mod watch;
