@@ -2,6 +2,46 @@
 //!
 //! Formats are pure: bytes in, record out. No I/O, no clock, no global state. A line that does not parse is encoded raw and
 //! counted, never dropped.
+//!
+//! [`Encoder`] is the one entry: a stream has one, and gives it every [`Frame`]. Inside, a format (`v2ray`, `qurl_connector`,
+//! `json`, `text`) fills a [`record::Record`], which is borrowed slices of the line and nothing else, and `ecs` writes that as
+//! one line of JSON: Elastic Common Schema 9, nested, plus the namespace `waybill`. No record allocates once the encoder's
+//! buffers have grown to the size of the lines.
+//!
+//! What holds for every format:
+//! - One frame gives exactly one line of valid JSON, or none if a rule dropped it. Text is escaped so that no byte of a line
+//!   can end a string, and so that nothing that a terminal or a line splitter obeys (control characters of either range, DEL,
+//!   U+2028, U+2029, bidirectional overrides) passes unescaped.
+//! - `@timestamp` is the line's own time, else the container runtime's, else when it was read.
+//! - Pieces of a line are not parsed as if they were the line.
+
+mod address;
+mod base;
+mod control;
+mod drop_rule;
+mod ecs;
+mod encoder;
+mod escape;
+mod json;
+mod members;
+mod object;
+mod qurl_connector;
+mod record;
+mod redact;
+mod scan;
+mod settings;
+mod text;
+mod time;
+mod v2ray;
+mod v2ray_access;
+mod v2ray_dns;
+mod v2ray_error;
+
+pub use control::encode_control;
+pub use encoder::Encoder;
+pub use qurl_connector::parses_alone;
+pub use record::{record_hash, write_id};
+pub use settings::{DropRule, Error, JsonMap, Kind, Meaning, Outcome, Settings, Verdict, joins};
 
 /// What all records of one stream have in common; rendered once, used for every record.
 #[derive(Debug, Clone, Default)]
@@ -75,3 +115,6 @@ pub struct Fragment {
     /// The last piece of its line.
     pub last: bool,
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 //! A record's way reads from top to bottom: `source` → `format` → `lane` → `sink`, with `state` beside it.
 #![deny(unsafe_code)]
 
+pub mod cli;
 pub mod format;
 pub mod lane;
 pub mod source;

@@ -1,0 +1,1 @@
+//! `waybill parse`: lines to canonical records, for forensics, backfill and trying out.

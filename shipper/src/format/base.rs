@@ -1,0 +1,54 @@
+//! Hexadecimal and base64 digits, straight into the output.
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// Writes 16 digits.
+pub(super) fn hex_u64(out: &mut Vec<u8>, value: u64) {
+    hex(out, &value.to_be_bytes());
+}
+
+/// Writes two digits a byte.
+pub(super) fn hex(out: &mut Vec<u8>, bytes: &[u8]) {
+    for byte in bytes {
+        out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+    }
+}
+
+/// Writes base64 with padding.
+pub(super) fn base64(out: &mut Vec<u8>, bytes: &[u8]) {
+    for chunk in bytes.chunks(3) {
+        let at = |index: usize| u32::from(chunk.get(index).copied().unwrap_or(0));
+        let group = at(0) << 16 | at(1) << 8 | at(2);
+        let digit = |index: usize| {
+            if index > chunk.len() { b'=' } else { BASE64[(group >> (18 - 6 * index) & 63) as usize] }
+        };
+        out.extend_from_slice(&[digit(0), digit(1), digit(2), digit(3)]);
+    }
+}
+
+/// Writes a decimal number.
+pub(super) fn decimal(out: &mut Vec<u8>, value: impl itoa::Integer) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_pads() {
+        for (text, expected) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
+            let mut out = Vec::new();
+            base64(&mut out, text.as_bytes());
+            assert_eq!(String::from_utf8_lossy(&out), expected);
+        }
+    }
+
+    #[test]
+    fn hex_has_fixed_width() {
+        let mut out = Vec::new();
+        hex_u64(&mut out, 0xab);
+        assert_eq!(out, b"00000000000000ab");
+    }
+}

@@ -1,0 +1,262 @@
+//! Writes a canonical record: Elastic Common Schema 9 as one line of nested JSON.
+//!
+//! What does not change within a stream is rendered once. The rest is copied from slices of the line; the only work for a byte
+//! of text is the question whether it has to be escaped.
+
+use super::object::{Object, key, list, string};
+use super::record::{Field, Record, Shape, write_id_tail};
+use super::settings::Outcome;
+use super::time::Stamp;
+use super::{Frame, StreamInfo, address, base, escape};
+
+/// The schema's version, as `ecs.version`.
+const HEAD: &[u8] = b"\",\"ecs\":{\"version\":\"9.0.0\"},\"event\":{\"kind\":\"";
+
+/// What all records of a stream have in common.
+#[derive(Debug)]
+pub(super) struct Constants {
+    /// The rest of `log`, and the members from `host` up to and including `waybill.id`'s stream part.
+    tail: Vec<u8>,
+}
+
+impl Constants {
+    pub(super) fn new(info: &StreamInfo) -> Self {
+        let mut tail = Vec::with_capacity(512);
+        let out = &mut tail;
+        key(out, "file");
+        out.extend_from_slice(b"{\"path\":");
+        string(out, &info.path);
+        out.extend_from_slice(b"}},\"host\":{\"hostname\":");
+        string(out, info.host.as_bytes());
+        out.push(b'}');
+        if let Some(pod) = &info.kubernetes {
+            out.extend_from_slice(b",\"orchestrator\":{\"type\":\"kubernetes\",\"namespace\":");
+            string(out, pod.namespace.as_bytes());
+            out.extend_from_slice(b",\"resource\":{\"type\":\"pod\",\"name\":");
+            string(out, pod.pod.as_bytes());
+            out.extend_from_slice(b",\"id\":");
+            string(out, pod.uid.as_bytes());
+            out.extend_from_slice(b"}},\"container\":{\"name\":");
+            string(out, pod.container.as_bytes());
+            out.extend_from_slice(b"},\"kubernetes\":{\"namespace\":");
+            string(out, pod.namespace.as_bytes());
+            out.extend_from_slice(b",\"pod\":{\"name\":");
+            string(out, pod.pod.as_bytes());
+            out.extend_from_slice(b",\"uid\":");
+            string(out, pod.uid.as_bytes());
+            out.extend_from_slice(b"},\"container\":{\"name\":");
+            string(out, pod.container.as_bytes());
+            out.extend_from_slice(b"}}");
+        }
+        out.extend_from_slice(b",\"waybill\":{\"policy\":");
+        string(out, info.policy.as_bytes());
+        out.extend_from_slice(b",\"source\":");
+        string(out, info.source.as_bytes());
+        if !info.captures.is_empty() {
+            let mut captures = Object::member_after(out, "captures");
+            for (index, (name, value)) in info.captures.iter().enumerate() {
+                if info.captures[..index].iter().all(|(earlier, _)| earlier != name) {
+                    string(captures.escaped_key(name.as_bytes()), value.as_bytes());
+                }
+            }
+        }
+        out.extend_from_slice(b",\"stream\":\"");
+        base::hex(out, &info.stream);
+        out.extend_from_slice(b"\",\"id\":\"");
+        base::hex(out, &info.stream);
+        Self { tail }
+    }
+}
+
+/// What is written beside the record.
+pub(super) struct Line<'a> {
+    pub(super) frame: &'a Frame<'a>,
+    /// The line, if it is kept: redacted if need be.
+    pub(super) original: Option<&'a [u8]>,
+    /// Short hashes of what was redacted.
+    pub(super) secrets: &'a [u32],
+    /// Further members of the record: `,"name":…`, ready to write.
+    pub(super) members: &'a [u8],
+    /// Further members of `waybill`: `,"name":…`, ready to write.
+    pub(super) detail: &'a [u8],
+}
+
+/// Appends the record and a newline.
+pub(super) fn write(out: &mut Vec<u8>, constants: &Constants, stamp: &mut Stamp, time: i64, record: &Record<'_>, line: &Line<'_>) {
+    out.reserve(1024 + constants.tail.len() + line.detail.len() + 2 * line.frame.text.len());
+    out.extend_from_slice(b"{\"@timestamp\":\"");
+    stamp.write(out, time);
+    out.extend_from_slice(HEAD);
+    let valid = event(out, record, line.original);
+    out.push(b'}');
+    objects(out, record);
+    out.extend_from_slice(line.members);
+    log(out, record);
+    out.extend_from_slice(&constants.tail);
+    waybill(out, record, line);
+    if !valid && let Some(original) = line.original {
+        out.extend_from_slice(b",\"original_base64\":\"");
+        base::base64(out, original);
+        out.push(b'"');
+    }
+    out.extend_from_slice(b"}}\n");
+}
+
+/// Writes the inside of `event`, behind `"kind":"`. Says whether the original was valid UTF-8.
+fn event(out: &mut Vec<u8>, record: &Record<'_>, original: Option<&[u8]>) -> bool {
+    out.extend_from_slice(record.kind.as_bytes());
+    out.push(b'"');
+    if !record.category.is_empty() {
+        out.extend_from_slice(b",\"category\":[");
+        out.extend_from_slice(record.category.as_bytes());
+        out.push(b']');
+    }
+    let (outcome, decision) = match record.outcome {
+        None => ("", ""),
+        Some(Outcome::Success) => ("success", ""),
+        Some(Outcome::Allow) => ("success", "\"allowed\""),
+        Some(Outcome::Deny) => ("failure", "\"denied\""),
+        Some(Outcome::Error) => ("failure", "\"error\""),
+    };
+    if !record.types.is_empty() || !decision.is_empty() {
+        out.extend_from_slice(b",\"type\":[");
+        out.extend_from_slice(record.types.as_bytes());
+        if !record.types.is_empty() && !decision.is_empty() {
+            out.push(b',');
+        }
+        out.extend_from_slice(decision.as_bytes());
+        out.push(b']');
+    }
+    if !outcome.is_empty() {
+        out.extend_from_slice(b",\"outcome\":\"");
+        out.extend_from_slice(outcome.as_bytes());
+        out.push(b'"');
+    }
+    out.extend_from_slice(b",\"module\":\"");
+    out.extend_from_slice(record.module.as_bytes());
+    out.extend_from_slice(b"\",\"dataset\":\"");
+    out.extend_from_slice(record.dataset.as_bytes());
+    out.push(b'"');
+    if let Some(nanos) = record.duration {
+        out.extend_from_slice(b",\"duration\":");
+        base::decimal(out, nanos);
+    }
+    for field in [Field::EventAction, Field::EventCode, Field::EventReason] {
+        if let Some(value) = record.get(field) {
+            out.push(b',');
+            out.extend_from_slice(field.place().key.as_bytes());
+            text(out, value, record.escaped);
+        }
+    }
+    let mut valid = true;
+    if let Some(original) = original {
+        out.extend_from_slice(b",\"original\":\"");
+        valid = escape::text(out, original);
+        out.push(b'"');
+    }
+    valid
+}
+
+/// Writes the objects between `event` and `log`.
+fn objects(out: &mut Vec<u8>, record: &Record<'_>) {
+    let mut open: &[&str] = &[];
+    for (field, value) in record.fields() {
+        let place = field.place();
+        if matches!(place.parents, ["event" | "log"]) {
+            continue;
+        }
+        let shared = open.iter().zip(place.parents).take_while(|(left, right)| left == right).count();
+        for _ in shared..open.len() {
+            out.push(b'}');
+        }
+        // Something stands before: `event` outside, a sibling inside.
+        out.push(b',');
+        for parent in &place.parents[shared..] {
+            key(out, parent);
+            out.push(b'{');
+        }
+        out.extend_from_slice(place.key.as_bytes());
+        match field.shape() {
+            Shape::Text => text(out, value, record.escaped),
+            Shape::Number => out.extend_from_slice(value),
+            Shape::IpList => {
+                let addresses = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+                list(out, addresses.filter(|address| address::Version::of(address).is_some()));
+            }
+        }
+        open = place.parents;
+    }
+    for _ in open {
+        out.push(b'}');
+    }
+}
+
+/// Writes `log` up to where the constants go on.
+fn log(out: &mut Vec<u8>, record: &Record<'_>) {
+    out.extend_from_slice(b",\"log\":{");
+    for field in [Field::LogLevel, Field::LogLogger] {
+        if let Some(value) = record.get(field) {
+            out.extend_from_slice(field.place().key.as_bytes());
+            text(out, value, record.escaped);
+            out.push(b',');
+        }
+    }
+}
+
+/// Writes the rest of `waybill`, behind the stream part of the id.
+fn waybill(out: &mut Vec<u8>, record: &Record<'_>, line: &Line<'_>) {
+    let frame = line.frame;
+    write_id_tail(out, frame.offset, frame.hash);
+    out.extend_from_slice(b"\",\"seq\":");
+    base::decimal(out, frame.seq);
+    out.extend_from_slice(b",\"offset\":");
+    base::decimal(out, frame.offset);
+    if let Some(outcome) = record.outcome {
+        out.extend_from_slice(b",\"outcome\":\"");
+        out.extend_from_slice(outcome.as_str().as_bytes());
+        out.push(b'"');
+    }
+    if !record.parsed {
+        out.extend_from_slice(b",\"parsed\":false");
+    }
+    if frame.partial {
+        out.extend_from_slice(b",\"partial\":true");
+    }
+    if let Some(fragment) = frame.fragment {
+        out.extend_from_slice(b",\"fragment\":{\"line\":");
+        base::decimal(out, fragment.line);
+        out.extend_from_slice(b",\"index\":");
+        base::decimal(out, fragment.index);
+        out.extend_from_slice(if fragment.last { b",\"last\":true}" } else { b",\"last\":false}" });
+    }
+    if let Some(envelope) = frame.envelope {
+        out.extend_from_slice(b",\"output\":");
+        string(out, envelope.output);
+    }
+    if record.ambiguous {
+        out.extend_from_slice(b",\"time_ambiguous\":true");
+    }
+    if record.suspect {
+        out.extend_from_slice(b",\"suspect\":true");
+    }
+    if !line.secrets.is_empty() {
+        out.extend_from_slice(b",\"redacted\":[");
+        for (index, secret) in line.secrets.iter().enumerate() {
+            out.extend_from_slice(if index == 0 { b"\"" } else { b",\"" });
+            base::hex(out, &secret.to_be_bytes()[1..]);
+            out.push(b'"');
+        }
+        out.push(b']');
+    }
+    out.extend_from_slice(line.detail);
+}
+
+fn text(out: &mut Vec<u8>, value: &[u8], escaped: bool) {
+    out.push(b'"');
+    if escaped {
+        escape::inner(out, value);
+    } else {
+        escape::text(out, value);
+    }
+    out.push(b'"');
+}

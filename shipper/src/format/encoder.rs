@@ -1,0 +1,117 @@
+//! From a frame to a line of ECS: the one entry of the room.
+
+use std::collections::BTreeMap;
+
+use super::drop_rule::Compiled;
+use super::ecs::{self, Constants, Line};
+use super::json::Mapping;
+use super::members::Members;
+use super::record::{Field, Record};
+use super::redact::{Clean, Cleaner};
+use super::settings::{Error, Kind, Meaning, Settings, Verdict};
+use super::time::{Clock, Stamp, rfc3339};
+use super::{Frame, StreamInfo, json, qurl_connector, text, v2ray};
+
+/// Encodes the records of one stream.
+#[derive(Debug)]
+pub struct Encoder {
+    kind: Kind,
+    keep_original: bool,
+    outbounds: BTreeMap<String, Meaning>,
+    drop: Vec<Compiled>,
+    mapping: Mapping,
+    constants: Constants,
+    clock: Clock,
+    stamp: Stamp,
+    cleaner: Cleaner,
+    members: Members,
+    /// What the format writes itself: members of the record, and of `waybill`.
+    objects: Vec<u8>,
+    detail: Vec<u8>,
+}
+
+impl Encoder {
+    /// Prepares what all records of the stream have in common.
+    pub fn new(settings: &Settings, info: &StreamInfo) -> Result<Self, Error> {
+        Ok(Self {
+            kind: settings.format,
+            keep_original: settings.keep_original,
+            outbounds: settings.outbounds.clone(),
+            drop: settings.drop.iter().map(Compiled::new).collect(),
+            mapping: Mapping::new(settings.json.as_ref())?,
+            constants: Constants::new(info),
+            clock: Clock::new(settings.time_zone.clone()),
+            stamp: Stamp::new(),
+            cleaner: Cleaner::new(),
+            members: Members::default(),
+            objects: Vec::new(),
+            detail: Vec::new(),
+        })
+    }
+
+    /// Appends exactly one JSON object and a newline to `out`, or nothing if a rule dropped the record.
+    pub fn encode(&mut self, frame: &Frame<'_>, out: &mut Vec<u8>) -> Verdict {
+        self.objects.clear();
+        self.detail.clear();
+        let clean = match self.kind {
+            Kind::V2RayAccess | Kind::V2RayError => self.cleaner.clean(frame.text),
+            Kind::QurlConnector | Kind::Json | Kind::Text => Clean { text: frame.text, original: frame.text, secrets: &[] },
+        };
+        let whole = frame.fragment.is_none() && !frame.partial;
+        let record = match self.kind {
+            Kind::Text => text::parse(clean.text),
+            Kind::V2RayAccess | Kind::V2RayError if whole => {
+                v2ray::parse(clean.text, self.kind, &self.outbounds, &mut self.clock, &mut self.detail)
+            }
+            Kind::QurlConnector if whole => {
+                qurl_connector::parse(clean.text, &mut self.clock, &mut self.members, &mut self.detail)
+            }
+            Kind::Json if whole => {
+                json::parse(clean.text, &self.mapping, &mut self.clock, &mut self.members, &mut self.objects, &mut self.detail)
+            }
+            _ => unread(self.kind),
+        };
+        if !record.parsed {
+            self.objects.clear();
+            self.detail.clear();
+        }
+        let time = record.time.or_else(|| frame.envelope.and_then(|envelope| rfc3339(envelope.time))).unwrap_or(frame.observed);
+        let verdict = Verdict { outcome: record.outcome, parsed: record.parsed, dropped: false, time: Some(time) };
+        if record.noise || self.drop.iter().any(|rule| rule.matches_record(&record) == Some(true)) {
+            return Verdict { dropped: true, ..verdict };
+        }
+        let start = out.len();
+        let line = Line {
+            frame,
+            original: (self.keep_original || !record.parsed).then_some(clean.original),
+            secrets: clean.secrets,
+            members: &self.objects,
+            detail: &self.detail,
+        };
+        ecs::write(out, &self.constants, &mut self.stamp, time, &record, &line);
+        if self.drop.iter().any(|rule| rule.matches_record(&record).is_none() && rule.matches_line(&out[start..])) {
+            out.truncate(start);
+            return Verdict { dropped: true, ..verdict };
+        }
+        verdict
+    }
+}
+
+/// A piece of a line, or the end of one that its writer did not finish.
+fn unread<'a>(kind: Kind) -> Record<'a> {
+    match kind {
+        Kind::V2RayAccess => Record::new("v2ray", "v2ray.access"),
+        Kind::V2RayError => Record::new("v2ray", "v2ray.error"),
+        Kind::QurlConnector => Record::new("qurl", "qurl.connector"),
+        Kind::Json => Record::new("json", "json"),
+        Kind::Text => Record::new("text", "text"),
+    }
+}
+
+/// A whole line that the format does not know. `pipeline_error` is ECS's word for what ingestion could not make sense of.
+pub(super) fn unparsed<'a>(kind: Kind) -> Record<'a> {
+    let mut record = unread(kind);
+    record.kind = "pipeline_error";
+    record.name(Field::ErrorMessage, "the line does not parse");
+    record
+}

@@ -1,0 +1,164 @@
+//! Takes colours and secrets out of a line before it is parsed, so that no field can carry a secret.
+//!
+//! What V2Ray and Xray print of credentials: the userinfo of a URL that the HTTP inbound was asked for, and the user id of a
+//! refused VLESS request (Xray 26.3.27), which may be a customer's key with one digit wrong. A secret becomes `***`, and 24 bits
+//! of its hash are kept: enough to see that two secrets are the same, too little to confirm a guess.
+
+use memchr::memmem::Finder;
+use xxhash_rust::xxh3::xxh3_64;
+
+const MASK: &[u8] = b"***";
+
+/// The buffers for lines that have to be changed.
+#[derive(Debug)]
+pub(super) struct Cleaner {
+    slashes: Finder<'static>,
+    user_id: Finder<'static>,
+    plain: Vec<u8>,
+    redacted: Vec<u8>,
+    secrets: Vec<u32>,
+}
+
+/// A line after cleaning.
+pub(super) struct Clean<'a> {
+    /// What to parse: without colours and secrets.
+    pub(super) text: &'a [u8],
+    /// What to keep as the original: without secrets.
+    pub(super) original: &'a [u8],
+    /// Short hashes of the secrets.
+    pub(super) secrets: &'a [u32],
+}
+
+impl Cleaner {
+    pub(super) fn new() -> Self {
+        Self {
+            slashes: Finder::new("//"),
+            user_id: Finder::new("request user id: "),
+            plain: Vec::new(),
+            redacted: Vec::new(),
+            secrets: Vec::new(),
+        }
+    }
+
+    /// Cleans a line.
+    pub(super) fn clean<'a>(&'a mut self, line: &'a [u8]) -> Clean<'a> {
+        self.secrets.clear();
+        let text = if memchr::memchr(0x1b, line).is_some() {
+            strip_colours(line, &mut self.plain);
+            &self.plain
+        } else {
+            line
+        };
+        if self.slashes.find(text).is_none() && self.user_id.find(text).is_none() {
+            return Clean { text, original: line, secrets: &[] };
+        }
+        self.redacted.clear();
+        let mut from = 0;
+        while let Some((start, end)) = self.next_secret(text, from) {
+            self.redacted.extend_from_slice(&text[from..start]);
+            self.redacted.extend_from_slice(MASK);
+            self.secrets.push((xxh3_64(&text[start..end]) & 0x00ff_ffff) as u32);
+            from = end;
+        }
+        if self.secrets.is_empty() {
+            return Clean { text, original: line, secrets: &[] };
+        }
+        self.redacted.extend_from_slice(&text[from..]);
+        Clean { text: &self.redacted, original: &self.redacted, secrets: &self.secrets }
+    }
+
+    /// The first secret at or behind `from`.
+    fn next_secret(&self, text: &[u8], from: usize) -> Option<(usize, usize)> {
+        let password = self.next_password(text, from);
+        let id = self.user_id.find(&text[from..]).and_then(|at| {
+            let start = from + at + self.user_id.needle().len();
+            let end = token_end(text, start);
+            (end > start).then_some((start, end))
+        });
+        match (password, id) {
+            (Some(left), Some(right)) => Some(left.min(right)),
+            (left, right) => left.or(right),
+        }
+    }
+
+    /// The password in `//user:password@`.
+    fn next_password(&self, text: &[u8], mut from: usize) -> Option<(usize, usize)> {
+        while let Some(at) = self.slashes.find(&text[from..]) {
+            let start = from + at + 2;
+            let end = text[start..]
+                .iter()
+                .position(|byte| matches!(byte, b'/' | b'?' | b'#' | b'"' | b' ' | b'\t'))
+                .map_or(text.len(), |length| start + length);
+            let userinfo = memchr::memrchr(b'@', &text[start..end]).map(|length| &text[start..start + length]);
+            if let Some(userinfo) = userinfo
+                && let Some(colon) = memchr::memchr(b':', userinfo)
+                && colon + 1 < userinfo.len()
+            {
+                return Some((start + colon + 1, start + userinfo.len()));
+            }
+            from = start;
+        }
+        None
+    }
+}
+
+fn token_end(text: &[u8], start: usize) -> usize {
+    text[start..].iter().position(u8::is_ascii_whitespace).map_or(text.len(), |length| start + length)
+}
+
+/// Copies a line without the sequences `ESC [ … m`.
+fn strip_colours(line: &[u8], plain: &mut Vec<u8>) {
+    plain.clear();
+    let mut rest = line;
+    while let Some(at) = memchr::memchr(0x1b, rest) {
+        plain.extend_from_slice(&rest[..at]);
+        rest = &rest[at..];
+        let length = match rest.strip_prefix(b"\x1b[") {
+            Some(behind) => behind.iter().take_while(|byte| matches!(byte, b'0'..=b'9' | b';')).count() + 2,
+            None => 1,
+        };
+        if rest.get(length) == Some(&b'm') && length > 1 {
+            rest = &rest[length + 1..];
+        } else {
+            plain.push(0x1b);
+            rest = &rest[1..];
+        }
+    }
+    plain.extend_from_slice(rest);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cleaned(line: &str) -> (String, String, Vec<u32>) {
+        let mut cleaner = Cleaner::new();
+        let clean = cleaner.clean(line.as_bytes());
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        (text(clean.text), text(clean.original), clean.secrets.to_vec())
+    }
+
+    #[test]
+    fn secrets_are_masked_and_equal_ones_can_be_matched() {
+        let (text, original, secrets) = cleaned("accepted http://user:secret@a.test/x http://v:p@ss@b.test request user id: b831381d-6324");
+        assert_eq!(text, "accepted http://user:***@a.test/x http://v:***@b.test request user id: ***");
+        assert_eq!(text, original);
+        assert_eq!(secrets.len(), 3);
+        assert_eq!(cleaned("//other:secret@c.test").2[0], secrets[0]);
+        assert!(secrets.iter().all(|secret| *secret < 1 << 24));
+    }
+
+    #[test]
+    fn what_is_no_secret_stays() {
+        for line in ["//connect.ok.test:443", "http://a.test/?q=x:y@z", "http://user@a.test", "TCP//1.2.3.4:53 got", "a@b.test", "request user id: ", "http://u:@h"] {
+            assert_eq!(cleaned(line), (line.to_owned(), line.to_owned(), Vec::new()));
+        }
+    }
+
+    #[test]
+    fn colours_go_and_other_sequences_stay() {
+        let (text, original, _) = cleaned("\x1b[31m2026\x1b[0;1m/\x1b[2J\x1bm\x1b[");
+        assert_eq!(text, "2026/\x1b[2J\x1bm\x1b[");
+        assert!(original.starts_with("\x1b[31m"));
+    }
+}

@@ -1,0 +1,164 @@
+//! V2Ray and Xray: which of their grammars a line follows.
+//!
+//! Both logs begin with Go's date in local time. A program whose log path is empty writes both to its standard output, so either
+//! source takes lines of either kind, and those of the resolver (`common/log/dns.go`), behind whatever a supervisor put before.
+
+use std::collections::BTreeMap;
+
+use super::encoder::unparsed;
+use super::record::Record;
+use super::settings::{Kind, Meaning};
+use super::time::{Clock, Moment};
+use super::{v2ray_access, v2ray_dns, v2ray_error};
+
+/// How far into a line its date may begin.
+const PREFIX: usize = 160;
+
+/// Reads a line that has been cleaned of colours and secrets.
+pub(super) fn parse<'a>(
+    line: &'a [u8],
+    kind: Kind,
+    outbounds: &BTreeMap<String, Meaning>,
+    clock: &mut Clock,
+    detail: &mut Vec<u8>,
+) -> Record<'a> {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let Some((moment, message)) = dated(line, clock) else {
+        return v2ray_error::untagged(line).unwrap_or_else(|| unparsed(kind));
+    };
+    let record = v2ray_error::parse(message, detail)
+        .or_else(|| v2ray_access::parse(message, outbounds, detail))
+        .or_else(|| v2ray_dns::parse(message, detail))
+        .or_else(|| v2ray_error::untagged(message));
+    let mut record = record.unwrap_or_else(|| unparsed(kind));
+    (record.time, record.ambiguous) = (Some(moment.time), moment.ambiguous);
+    record
+}
+
+/// The date and what follows it. Supervisors (journald's and Docker's text output) put something before the date.
+fn dated<'a>(line: &'a [u8], clock: &mut Clock) -> Option<(Moment, &'a [u8])> {
+    if let Some(found) = dated_here(line, clock) {
+        return Some(found);
+    }
+    let head = &line[..line.len().min(PREFIX)];
+    memchr::memchr_iter(b'/', head).find_map(|slash| {
+        let start = slash.checked_sub(4)?;
+        let before = line.get(start.checked_sub(1)?)?;
+        (!before.is_ascii_alphanumeric()).then(|| dated_here(&line[start..], clock))?
+    })
+}
+
+fn dated_here<'a>(line: &'a [u8], clock: &mut Clock) -> Option<(Moment, &'a [u8])> {
+    let (moment, length) = clock.slashed(line)?;
+    Some((moment, line[length..].strip_prefix(b" ")?))
+}
+
+/// The parts of an error chain: `common/errors` joins them by ` > `.
+pub(super) fn chain(message: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(message);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let (part, behind) = match memchr::memmem::find(text, b" > ") {
+            Some(at) => (&text[..at], Some(&text[at + 3..])),
+            None => (text, None),
+        };
+        rest = behind;
+        Some(part)
+    })
+}
+
+/// Splits `pkg/path: message`. The package may be printed twice (Xray's `common/drain`).
+pub(super) fn component(part: &[u8]) -> (Option<&[u8]>, &[u8]) {
+    let Some((first, mut message)) = package(part) else { return (None, part) };
+    while let Some((again, rest)) = package(message)
+        && again == first
+    {
+        message = rest;
+    }
+    (Some(first), message)
+}
+
+/// A package path before `: `, without what older versions put in front of it.
+fn package(part: &[u8]) -> Option<(&[u8], &[u8])> {
+    let colon = memchr::memchr(b':', part)?;
+    let message = part[colon + 1..].strip_prefix(b" ")?;
+    let name = &part[..colon];
+    let known = name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'|' | b'_' | b'.' | b'-'))
+        && (name == b"core" || name.iter().any(|byte| matches!(byte, b'/' | b'|')));
+    known.then(|| (trimmed(name), message))
+}
+
+/// Takes off the repository: v2ray.com/core up to 4.34, github.com/v2fly/v2ray-core/v4 in 4.35 and 4.36.
+fn trimmed(name: &[u8]) -> &[u8] {
+    for prefix in [&b"v2ray.com/"[..], b"github.com/v2fly/v2ray-core/", b"github.com/xtls/xray-core/"] {
+        if let Some(rest) = name.strip_prefix(prefix) {
+            let rest = match rest {
+                [b'v', digit, b'/', rest @ ..] if digit.is_ascii_digit() => rest,
+                _ => rest,
+            };
+            return rest.strip_prefix(b"core/").unwrap_or(rest);
+        }
+    }
+    name
+}
+
+/// Whether an error chain says that a credential was refused.
+///
+/// Only the beginnings of its parts are looked at, and nothing behind `invalid domain name: `, which a client can choose.
+pub(super) fn refused_credential(reason: &[u8]) -> bool {
+    const REFUSALS: [&[u8]; 10] = [
+        b"invalid user",
+        b"user do not exist",
+        b"invalid request user id",
+        b"invalid username or password",
+        b"not a valid user",
+        b"failed to match an user",
+        b"invalid protocol or invalid user",
+        b"no matching auth method",
+        b"socks 4 is not allowed when auth is required",
+        b"message authentication failed",
+    ];
+    for part in chain(reason) {
+        let (_, message) = component(part);
+        if message.starts_with(b"invalid domain name: ") {
+            return false;
+        }
+        let message = message.strip_prefix(b"cipher: ").unwrap_or(message);
+        if REFUSALS.iter().any(|refusal| message.starts_with(refusal)) {
+            return true;
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packages_of_every_generation() {
+        for (part, name, message) in [
+            ("proxy/socks: no matching auth method", "proxy/socks", "no matching auth method"),
+            ("v2ray.com/core/proxy/vmess: Not Found", "proxy/vmess", "Not Found"),
+            ("v2ray.com/core: V2Ray 4.34.0 started", "core", "V2Ray 4.34.0 started"),
+            ("github.com/v2fly/v2ray-core/v4/proxy/socks: x", "proxy/socks", "x"),
+            ("Proxy|VMess|Encoding: invalid user", "Proxy|VMess|Encoding", "invalid user"),
+            ("common/drain: common/drain: unable to drain connection", "common/drain", "unable to drain connection"),
+        ] {
+            let (found, rest) = component(part.as_bytes());
+            assert_eq!((found, rest), (Some(name.as_bytes()), message.as_bytes()), "{part}");
+        }
+        for part in ["EOF", "cipher: message authentication failed", "accept tcp [::]:12345: accept4: too many open files", "io: closed"] {
+            assert_eq!(component(part.as_bytes()), (None, part.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn credentials_are_told_from_what_a_client_writes() {
+        assert!(refused_credential(b"Proxy|VMess|Encoding: invalid user"));
+        assert!(refused_credential(b"proxy/shadowsocks: failed to read address > cipher: message authentication failed"));
+        assert!(refused_credential(b"common/drain: common/drain: unable to drain connection > EOF > proxy/vmess/encoding: invalid user > x"));
+        assert!(!refused_credential(b"proxy/socks: failed to read address > common/protocol: invalid domain name: x > invalid user"));
+        assert!(!refused_credential(b"proxy/vless/encoding: invalid request version"));
+    }
+}
