@@ -4,7 +4,9 @@
 #![deny(unsafe_code)]
 
 pub mod cli;
+pub mod engine;
 pub mod format;
 pub mod lane;
+pub mod plan;
 pub mod source;
 pub mod state;

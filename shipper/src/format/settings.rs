@@ -125,7 +125,7 @@ pub struct JsonMap {
 }
 
 /// How a source's lines are read.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// The grammar.
     pub format: Kind,

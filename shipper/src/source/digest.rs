@@ -93,6 +93,14 @@ pub fn head_hash(bytes: &[u8]) -> u64 {
 /// Bytes at the most that [`head_hash`] covers.
 pub const HEAD: usize = 256;
 
+/// Bytes at the most that [`lead_hash`] covers.
+const LEAD: usize = 32;
+
+/// The hash by which streams that may begin alike are looked up.
+pub fn lead_hash(head: &[u8]) -> u64 {
+    head_hash(&head[..head.len().min(LEAD)])
+}
+
 /// Reads 32 bytes as an entry holds them; anything else is no hash.
 pub fn hash_from(bytes: &[u8]) -> Option<Hash> {
     bytes.try_into().ok()

@@ -165,6 +165,9 @@ pub struct FrontierPut {
     /// Hash of the stream's first bytes, by which candidates are found.
     #[prost(fixed64, tag = "7")]
     pub head_hash: u64,
+    /// See [`crate::source::digest::lead_hash`].
+    #[prost(fixed64, tag = "8")]
+    pub lead_hash: u64,
 }
 
 /// Where a stretch of a stream lies.
@@ -270,12 +273,35 @@ pub struct StreamRecord {
     /// The stream whose first bytes finish this one's last record.
     #[prost(bytes = "vec", tag = "22")]
     pub joined_to: Vec<u8>,
-    /// How many bytes of that stream.
+    /// How many bytes of that stream; `u64::MAX` = it was decided that none.
     #[prost(uint64, tag = "23")]
     pub joined_len: u64,
+    /// Where this stream's own bytes end, if its last record is joined.
+    #[prost(uint64, tag = "26")]
+    pub joined_at: u64,
     /// Modification time of its file when it was last looked at, nanoseconds since 1970.
     #[prost(sint64, tag = "24")]
     pub modified: i64,
+    /// See [`FrontierPut::lead_hash`].
+    #[prost(fixed64, tag = "25")]
+    pub lead_hash: u64,
+}
+
+impl StreamRecord {
+    /// Its last record ends in another stream.
+    pub fn is_joined(&self) -> bool {
+        self.joined_len != 0 && self.joined_len != u64::MAX
+    }
+
+    /// Where its own bytes end as far as they were handed out.
+    pub fn digest_end(&self) -> u64 {
+        if self.is_joined() { self.frontier.offset.min(self.joined_at) } else { self.frontier.offset }
+    }
+
+    /// An unterminated end may become a record once the file is finished.
+    pub fn may_finish(&self) -> bool {
+        !self.joining || self.joined_len != 0
+    }
 }
 
 /// A stream is forgotten.

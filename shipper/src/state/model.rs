@@ -58,6 +58,7 @@ impl Model {
                     stream.seen = put.seen;
                     stream.head_len = put.head_len;
                     stream.head_hash = put.head_hash;
+                    stream.lead_hash = put.lead_hash;
                 }
             }
             Kind::StreamGone(gone) => {

@@ -1,0 +1,358 @@
+//! The loop that moves everything: finds files, reads, hands chunks to lanes, takes answers, and keeps the state.
+//!
+//! One thread owns all of it, so there are no locks and one order of events. It does no work of its own: each phase is a file.
+//! [`reconcile`] compares the folders with what is known, [`classify`] says which stream a file is, [`pass`] reads and hands over,
+//! [`settle`] moves cursors, [`ending`] ends streams, [`switches`] and [`reload`] change what may pass and what there is,
+//! [`report`] says how it is.
+//!
+//! Nothing reaches a lane before the frontier that covers it is durable: whatever happens afterwards, no other content can come to
+//! stand at the same stream and offset.
+
+mod classify;
+mod control;
+mod ending;
+mod joining;
+mod pass;
+mod reconcile;
+mod reload;
+pub mod report;
+mod settle;
+mod switches;
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::lane::kill_switch::Switch;
+use crate::lane::track::Tracks;
+use crate::lane::{Delivery, Gate, Outlet, Settlement};
+use crate::plan::{Plan, SinkPlan};
+use crate::source::discover::Discovery;
+use crate::source::frame::Scratch;
+use crate::source::stream::Stream;
+use crate::source::watch::{Hint, Watch};
+use crate::state::StreamId;
+use crate::state::entry::{FileKey, Kind, NodeRecord};
+use crate::state::store::Store;
+
+use report::Report;
+
+/// Time, given from outside so that tests can step through it.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// For intervals.
+    pub mono: Instant,
+    /// Nanoseconds since 1970 UTC.
+    pub wall: i64,
+}
+
+impl Now {
+    /// The time now.
+    pub fn read() -> Self {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Self { mono: Instant::now(), wall: i64::try_from(since.as_nanos()).unwrap_or(i64::MAX) }
+    }
+}
+
+/// What happens to the engine from outside.
+pub enum Event {
+    /// inotify says where to look.
+    Hint(Hint),
+    /// The state log got further.
+    Committed,
+    /// A sink answered.
+    Settled(Settlement),
+    /// A new policy, and the sinks that are new or changed.
+    Apply(Box<Plan>, Vec<(String, Outlet)>),
+    /// A policy was refused, for these reasons. The kill switches that could be read in it count.
+    Refused(Vec<String>, Vec<Switch>),
+    /// The local kill switch as it is now.
+    Local(Option<Switch>),
+    /// Bring everything that is under way home, until then.
+    Drain(Instant),
+    /// Someone wants to know.
+    Report(crossbeam_channel::Sender<Box<Report>>),
+}
+
+/// What the engine needs to know of its surroundings.
+#[derive(Debug, Clone, Default)]
+pub struct Setup {
+    /// The node's name in records.
+    pub host: String,
+    /// This machine, so that a cloned state is noticed.
+    pub machine: String,
+    /// Folders from which paths are opened; a pattern outside of all is opened from its own folder.
+    pub read_roots: Vec<PathBuf>,
+    /// Folders that are never read: ours.
+    pub own: Vec<PathBuf>,
+    /// Beginnings of paths that are never read: the outputs of sinks.
+    pub own_stems: Vec<PathBuf>,
+    /// Files that are never read, such as the one behind standard output.
+    pub own_files: Vec<FileKey>,
+}
+
+/// A sink's lane at run time.
+struct Lane {
+    number: u32,
+    plan: SinkPlan,
+    outlet: Option<Outlet>,
+    gate: Gate,
+    tracks: Tracks,
+    weight: usize,
+    next_delivery: u64,
+    by_delivery: HashMap<u64, StreamId>,
+}
+
+/// What is handed over as soon as a ticket of the state is durable.
+struct Waiting {
+    ticket: u64,
+    deliveries: Vec<(u32, Delivery)>,
+}
+
+/// How long the folders may go unlooked at.
+const RECONCILE: Duration = Duration::from_millis(500);
+/// Cursors that moved are entered at the latest after this.
+const CURSOR_COMMIT: Duration = Duration::from_millis(100);
+/// Small writes are gathered this long before they are read.
+const GATHER: Duration = Duration::from_millis(10);
+/// Bytes read at a time.
+const READ: usize = 256 << 10;
+
+/// What a turn of the engine did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Turn {
+    /// There is more to do at once.
+    pub busy: bool,
+    /// When to look again if nothing happens before.
+    pub next: Instant,
+}
+
+/// See the module.
+pub struct Engine {
+    store: Store,
+    setup: Setup,
+    plan: Plan,
+    discovery: Discovery,
+    watch: Option<Watch>,
+    streams: HashMap<StreamId, Stream>,
+    by_key: HashMap<FileKey, StreamId>,
+    by_path: BTreeMap<PathBuf, FileKey>,
+    by_lead: HashMap<u64, Vec<StreamId>>,
+    /// Streams whose content is nowhere to be found, and since when.
+    orphans: HashMap<StreamId, Instant>,
+    /// Streams whose file is looked at whatever inotify says.
+    hot: HashSet<StreamId>,
+    /// Files whose bytes cannot be used at the moment: size and time when that was found.
+    unusable: HashMap<FileKey, (u64, i64)>,
+    lanes: Vec<Lane>,
+    source_gates: HashMap<String, Gate>,
+    waiting: VecDeque<Waiting>,
+    undelivered: Vec<(u32, Delivery)>,
+    buffer: Vec<u8>,
+    scratch: Scratch,
+    reconciled: Option<Instant>,
+    first_scan: bool,
+    /// Sources that the last scan was the first for.
+    fresh_sources: HashSet<String>,
+    relook: HashSet<PathBuf>,
+    listed: bool,
+    cursors_due: Option<Instant>,
+    draining: Option<Instant>,
+    polled: usize,
+    last_turn: Option<Now>,
+    /// When gaps ended in which the agent did not look, newest last.
+    blind: VecDeque<Instant>,
+    /// Files that cannot be judged yet: someone is still writing them.
+    pending: HashSet<FileKey>,
+    counters: report::Counters,
+    /// Reads, retries and the like cost a turn nothing while this says that a lane is full.
+    stuck: bool,
+    /// The switches as they were last given, so that a reload keeps the local one.
+    local: Option<Switch>,
+}
+
+impl Engine {
+    /// Goes on from a state. `watch` may be absent: everything works without.
+    pub fn new(mut store: Store, setup: Setup, plan: Plan, outlets: Vec<(String, Outlet)>, watch: Option<Watch>, now: Now) -> Self {
+        if store.model().node.control.len() != 16 {
+            let control = StreamId::random().0.to_vec();
+            let node = NodeRecord { machine: setup.machine.clone(), control, created: now.wall, policy_digest: String::new() };
+            store.put(Kind::NodePut(node));
+        }
+        let mut engine = Self {
+            store,
+            setup,
+            plan: Plan { sources: Vec::new(), sinks: Vec::new(), switches: Vec::new(), digest: String::new(), ..plan.clone() },
+            discovery: Discovery::new(Vec::new(), &[], Vec::new(), Vec::new()),
+            watch,
+            streams: HashMap::new(),
+            by_key: HashMap::new(),
+            by_path: BTreeMap::new(),
+            by_lead: HashMap::new(),
+            orphans: HashMap::new(),
+            hot: HashSet::new(),
+            unusable: HashMap::new(),
+            lanes: Vec::new(),
+            source_gates: HashMap::new(),
+            waiting: VecDeque::new(),
+            undelivered: Vec::new(),
+            buffer: vec![0; READ],
+            scratch: Scratch::default(),
+            reconciled: None,
+            first_scan: true,
+            fresh_sources: HashSet::new(),
+            relook: HashSet::new(),
+            listed: true,
+            cursors_due: None,
+            draining: None,
+            polled: 0,
+            last_turn: None,
+            blind: VecDeque::new(),
+            pending: HashSet::new(),
+            counters: report::Counters::default(),
+            stuck: false,
+            local: None,
+        };
+        engine.resume_streams(now);
+        engine.apply(plan, outlets, now);
+        engine
+    }
+
+    /// What the state knows.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Takes in something that happened.
+    pub fn handle(&mut self, event: Event, now: Now) {
+        match event {
+            Event::Hint(Hint::Written(path)) => {
+                self.relook.insert(path);
+            }
+            Event::Hint(Hint::Listed(folder)) => {
+                self.discovery.touch(&folder);
+                self.listed = true;
+            }
+            Event::Hint(Hint::Everything) => {
+                self.discovery.touch_all();
+                self.listed = true;
+                self.reconciled = None;
+            }
+            Event::Committed => self.stuck = false,
+            Event::Settled(settlement) => {
+                self.stuck = false;
+                self.settle(&settlement, now);
+            }
+            Event::Apply(plan, outlets) => self.apply(*plan, outlets, now),
+            Event::Refused(reasons, switches) => self.refuse(&reasons, switches, now),
+            Event::Local(switch) => {
+                self.local = switch;
+                self.set_switches(now);
+            }
+            Event::Drain(until) => self.draining = Some(until),
+            Event::Report(answer) => {
+                // Whoever asked may have gone away meanwhile.
+                let _sent = answer.send(Box::new(self.report(now)));
+            }
+        }
+    }
+
+    /// Does what there is to do, in bounded steps.
+    pub fn turn(&mut self, now: Now) -> Turn {
+        self.notice_gap(now);
+        let due = self.reconciled.is_none_or(|at| now.mono.duration_since(at) >= RECONCILE);
+        if due || self.listed || !self.relook.is_empty() {
+            self.reconcile(due, now);
+        }
+        let mut busy = false;
+        if self.draining.is_none() && !self.stuck {
+            busy = self.pass_all(now);
+        }
+        self.pass_control(now);
+        self.end_streams(now);
+        self.commit(now);
+        self.hand_over();
+        self.stuck = !busy;
+        let next = self.reconciled.unwrap_or(now.mono) + RECONCILE;
+        let next = self.cursors_due.map_or(next, |due| next.min(due));
+        Turn { busy, next }
+    }
+
+    /// A stretch in which nothing was looked at: the agent was stopped or starved.
+    fn notice_gap(&mut self, now: Now) {
+        const UNWATCHED: Duration = Duration::from_secs(2);
+        if let Some(last) = self.last_turn
+            && now.mono.duration_since(last.mono) > UNWATCHED
+        {
+            self.blind.push_back(now.mono);
+            if self.blind.len() > 16 {
+                self.blind.pop_front();
+            }
+        }
+        self.last_turn = Some(now);
+    }
+
+    /// Hands what was put to the writer, and remembers what waits for it.
+    fn commit(&mut self, now: Now) {
+        if self.cursors_due.is_some_and(|due| now.mono >= due) || self.store.is_dirty() || !self.undelivered.is_empty() {
+            self.put_cursors();
+        }
+        if !self.store.is_dirty() && self.undelivered.is_empty() {
+            return;
+        }
+        let ticket = self.store.flush();
+        let deliveries = std::mem::take(&mut self.undelivered);
+        if !deliveries.is_empty() {
+            self.waiting.push_back(Waiting { ticket, deliveries });
+        }
+    }
+
+    /// Hands over what is durable.
+    fn hand_over(&mut self) {
+        let durable = self.store.durable();
+        while self.waiting.front().is_some_and(|w| w.ticket <= durable) {
+            let Some(waiting) = self.waiting.pop_front() else { return };
+            for (number, delivery) in waiting.deliveries {
+                let Some(lane) = self.lanes.iter().find(|l| l.number == number) else { continue };
+                if let Some(outlet) = &lane.outlet {
+                    // A sink that is gone is replaced by a reload, which goes back to the cursors.
+                    let _sent = outlet.deliveries.send(delivery);
+                }
+            }
+        }
+    }
+
+    /// Nothing is under way any more, and everything that was settled is durable.
+    pub fn is_home(&self) -> bool {
+        self.waiting.is_empty()
+            && self.lanes.iter().all(|l| l.tracks.values().all(|t| t.under_way() == 0 && !t.dirty))
+            && !self.store.is_dirty()
+            && self.store.durable() >= self.store.ticket()
+    }
+
+    /// The plan that is in force.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    fn lane_mut(&mut self, number: u32) -> Option<&mut Lane> {
+        self.lanes.iter_mut().find(|l| l.number == number)
+    }
+}
+
+impl Lane {
+    /// Bytes that may be under way for this lane.
+    fn window(in_flight: usize, lanes: usize) -> usize {
+        (in_flight / lanes.max(1)).max(READ / 4)
+    }
+
+    fn deliver(&mut self, stream: StreamId, chunk: &Arc<crate::lane::chunk::Chunk>, source: &Gate) -> Delivery {
+        self.next_delivery += 1;
+        let delivery = Delivery::new(self.next_delivery, Arc::clone(chunk), &self.gate, source);
+        self.weight += chunk.weight();
+        self.by_delivery.insert(delivery.id, stream);
+        self.tracks.entry(stream).or_default().sent(delivery.id, chunk);
+        delivery
+    }
+}

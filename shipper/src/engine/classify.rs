@@ -1,0 +1,367 @@
+//! Says which stream a file is that no stream holds yet: a new one, the continuation of one, or a copy of one.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::format;
+use crate::source::decompress::Compression;
+use crate::source::digest::{self, Digest};
+use crate::source::discover::Found;
+use crate::source::frame::Encoding;
+use crate::source::identity::Candidate;
+use crate::source::lease::{self, Writers};
+use crate::source::root::Look;
+use crate::source::stream::{Place, Stream, path_bytes};
+use crate::state::StreamId;
+use crate::state::entry::{Capture, CopyRecord, CursorRecord, Extent, Kind, Position, Range, StreamRecord};
+use crate::state::ledger::Action;
+
+use super::{Engine, Now};
+
+/// A file that grew out of a copy of a living stream begins behind the copied part if that is at least this long, in bytes. A shorter
+/// common beginning is a header that its writer wrote again.
+const HEADER: u64 = 4096;
+/// A compressed file whose writers cannot be asked for is taken up when it has not changed for this long.
+const AT_REST: Duration = Duration::from_secs(3);
+
+enum Decision {
+    /// A stream of its own, from this offset on.
+    New { begins_at: u64 },
+    /// The stream goes on here.
+    Continues(StreamId),
+    /// Everything in it is in that stream already.
+    Copy(StreamId),
+    /// Not to be judged yet.
+    Wait,
+}
+
+impl Engine {
+    pub(super) fn classify(&mut self, path: &Path, found: &Found, look: &Look, now: Now) {
+        if look.size == 0 || self.unusable.get(&look.key) == Some(&(look.size, look.modified)) {
+            return;
+        }
+        if let Some(copy) = self.store.model().copies.get(&look.key)
+            && (copy.size, copy.modified) == (look.size, look.modified)
+        {
+            return;
+        }
+        let Some(root) = self.discovery.root(found.root).cloned() else { return };
+        let candidate = root.open_file(path).map_err(|e| e.to_string()).and_then(|file| {
+            let opened = Look::at_file(&file).map_err(|e| e.to_string())?;
+            if opened.key != look.key {
+                return Ok(None);
+            }
+            Candidate::open(file, opened.size).map(Some).map_err(|e| e.to_string())
+        });
+        let candidate = match candidate {
+            Ok(Some(candidate)) => candidate,
+            Ok(None) => {
+                self.relook.insert(path.to_owned());
+                return;
+            }
+            Err(error) => {
+                self.cannot_use(path, look, &error, now);
+                return;
+            }
+        };
+        self.pending.remove(&look.key);
+        match self.decide(&candidate, found, look, now) {
+            Ok(Decision::New { begins_at }) => self.begin(path, found, look, candidate, begins_at, now),
+            Ok(Decision::Continues(id)) => self.continue_in(id, path, look, candidate, now),
+            Ok(Decision::Copy(id)) => {
+                let record = CopyRecord { file: look.key, size: look.size, modified: look.modified, stream: id.0.to_vec() };
+                if !self.store.model().copies.contains_key(&look.key) {
+                    self.counters.copies += 1;
+                    tracing::info!(path = %path.display(), stream = %id, "this file is a copy of what was read already");
+                }
+                self.store.put(Kind::CopyPut(record));
+            }
+            Ok(Decision::Wait) => {
+                self.pending.insert(look.key);
+            }
+            Err(error) => self.cannot_use(path, look, &error.to_string(), now),
+        }
+    }
+
+    /// Says once what is wrong with a file, and waits until it changes.
+    fn cannot_use(&mut self, path: &Path, look: &Look, error: &str, now: Now) {
+        let first = self.unusable.insert(look.key, (look.size, look.modified)).is_none();
+        if first {
+            let message = format!("{} cannot be read yet: {error}", path.display());
+            self.store.enter(now.wall, Action::PathRefused, message, &json!({"path": path.to_string_lossy(), "reason": error}));
+        }
+    }
+
+    fn decide(&mut self, candidate: &Candidate, found: &Found, look: &Look, now: Now) -> std::io::Result<Decision> {
+        let compressed = candidate.compression != Compression::None;
+        if compressed && !at_rest(candidate, look, now) {
+            self.relook_later();
+            return Ok(Decision::Wait);
+        }
+        let source = self.plan.sources.get(found.source).map(|s| s.name.clone()).unwrap_or_default();
+        let ids: Vec<StreamId> = self.by_lead.get(&candidate.lead()).cloned().unwrap_or_default();
+        // What is known of the originals must be fresh: one that was truncated a moment ago is no original any more.
+        for id in &ids {
+            self.refresh(*id, now);
+        }
+        let model = self.store.model();
+        let records: Vec<(StreamId, StreamRecord)> = ids
+            .iter()
+            .filter_map(|id| Some((*id, model.streams.get(id)?.clone())))
+            .filter(|(_, r)| r.source == source && candidate.begins_like(r))
+            .collect();
+        let borrowed: Vec<(StreamId, &StreamRecord)> = records.iter().map(|(id, r)| (*id, r)).collect();
+        if borrowed.is_empty() && !compressed {
+            return Ok(Decision::New { begins_at: 0 });
+        }
+        let comparison = candidate.compare(&borrowed)?;
+        if let Some((id, frontier)) = comparison.equal {
+            return self.judge_equal(candidate, id, frontier, comparison.len);
+        }
+        for (id, record) in &records {
+            let Some(stream) = self.streams.get_mut(id) else { continue };
+            // Nothing of it was handed out, and nothing is left of it: whatever goes on here cannot contradict it.
+            if !stream.is_readable() && record.frontier.offset == 0 {
+                return Ok(Decision::Continues(*id));
+            }
+            if comparison.len >= record.frontier.offset && !(stream.is_open() && comparison.len <= stream.size) {
+                continue;
+            }
+            let part = if stream.is_open() {
+                candidate.is_within(stream, record, comparison.len)?
+            } else {
+                candidate.ends_within(stream, record)?
+            };
+            if part {
+                return Ok(Decision::Copy(*id));
+            }
+        }
+        Ok(Decision::New { begins_at: 0 })
+    }
+
+    /// The candidate is this stream up to its frontier.
+    fn judge_equal(&mut self, candidate: &Candidate, id: StreamId, frontier: u64, len: u64) -> std::io::Result<Decision> {
+        let Some(record) = self.store.model().streams.get(&id).cloned() else { return Ok(Decision::New { begins_at: 0 }) };
+        if record.phase != 0 {
+            // It ended, and everything of it was settled: only what is new is of interest.
+            return Ok(if len > frontier { Decision::Continues(id) } else { Decision::Copy(id) });
+        }
+        let Some(stream) = self.streams.get_mut(&id) else { return Ok(Decision::Continues(id)) };
+        if !stream.is_readable() {
+            return Ok(Decision::Continues(id));
+        }
+        if len <= frontier {
+            return Ok(Decision::Copy(id));
+        }
+        if !stream.is_open() {
+            return Ok(Decision::Continues(id));
+        }
+        if stream.size >= len && candidate.is_within(stream, &record, len)? {
+            return Ok(Decision::Copy(id));
+        }
+        let whole = Position { seq: record.frontier.seq, ..Position::at(frontier) };
+        let begins_at = if frontier >= HEADER && record.frontier == whole { frontier } else { 0 };
+        Ok(Decision::New { begins_at })
+    }
+
+    /// Opens a stream's file if need be and looks whether it is still what it was.
+    fn refresh(&mut self, id: StreamId, now: Now) {
+        let Some(record) = self.store.model().streams.get(&id).cloned() else { return };
+        if record.phase != 0 || !self.streams.get(&id).is_some_and(Stream::is_readable) {
+            return;
+        }
+        if self.open(id, now).is_err() {
+            let Some(stream) = self.streams.get_mut(&id) else { return };
+            // Its path does not lead to it: it was renamed or removed a moment ago.
+            if let Some(path) = stream.path().map(std::borrow::ToOwned::to_owned) {
+                let key = stream.key;
+                self.by_path.remove(&path);
+                self.displaced_now(key, &path, now);
+            }
+            return;
+        }
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        match stream.look(now.mono) {
+            Ok(Some(look)) => {
+                if look.links == 0 {
+                    stream.place = Place::Unlinked;
+                }
+                self.grown(id, &look, now);
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(stream = %id, %error, "failed to look at an open file"),
+        }
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        if stream.is_open() && matches!(stream.verify(&record), Err(crate::source::stream::ReadError::StartedOver)) {
+            self.started_over(id, now);
+        }
+    }
+
+    fn relook_later(&mut self) {
+        // The next full look comes by itself; the folder must be listed again even if its time does not change.
+        self.discovery.touch_all();
+    }
+
+    /// Begins a stream.
+    fn begin(&mut self, path: &Path, found: &Found, look: &Look, candidate: Candidate, begins_at: u64, now: Now) {
+        let Some(source) = self.plan.sources.get(found.source) else { return };
+        let id = StreamId::random();
+        let encoding = if source.envelope == crate::source::envelope::Envelope::None { Encoding::detect(&candidate.head) } else { Encoding::Bytes };
+        let mut record = StreamRecord {
+            id: id.0.to_vec(),
+            source: source.name.clone(),
+            first_path: path_bytes(path),
+            captures: found.captures.iter().map(|(name, value)| Capture { name: name.clone(), value: value.clone() }).collect(),
+            line_bound: self.plan.limits.line as u64,
+            envelope: source.envelope.number(),
+            encoding: encoding.number(),
+            joining: format::joins(source.settings.format),
+            begins_at,
+            begun: now.wall,
+            frontier: Position::at(begins_at),
+            seen: candidate.len,
+            modified: look.modified,
+            extents: vec![Extent {
+                path: path_bytes(path),
+                file: look.key,
+                compression: candidate.compression.number(),
+                ..Extent::default()
+            }],
+            ..StreamRecord::default()
+        };
+        let compressed = candidate.compression != Compression::None;
+        if compressed || begins_at > 0 {
+            match measure(&candidate, begins_at) {
+                Ok((len, digest)) => {
+                    record.seen = if compressed { len } else { record.seen };
+                    record.chain = digest.chain().to_vec();
+                    record.digest = digest.digest().to_vec();
+                }
+                Err(error) => return self.cannot_use(path, look, &error.to_string(), now),
+            }
+        }
+        record.head_len = candidate.head.len() as u32;
+        record.head_hash = digest::head_hash(&candidate.head);
+        record.lead_hash = candidate.lead();
+        let previous = self.orphans.keys().find(|o| {
+            self.store.model().streams.get(o).and_then(|r| r.extents.last()).is_some_and(|e| e.path == record.extents[0].path)
+        });
+        record.continues = previous.map(|p| p.0.to_vec()).unwrap_or_default();
+        let skip_backlog = source.start_now && self.fresh_sources.contains(&source.name);
+        let source_name = source.name.clone();
+        let message = format!("stream {id} begins: {}", path.display());
+        let fields = json!({
+            "stream": id.to_string(), "source": source_name, "path": path.to_string_lossy(), "size": record.seen,
+            "continues": previous.map(ToString::to_string), "begins_at": begins_at,
+        });
+        let mut stream = Stream::new(&record, id, now.mono);
+        stream.source = Some(found.source);
+        stream.size = record.seen;
+        if stream.compression == Compression::None || begins_at == 0 {
+            stream.open(candidate.file);
+        }
+        stream.finished = compressed;
+        stream.watched = true;
+        self.by_key.insert(look.key, id);
+        self.by_path.insert(path.to_owned(), look.key);
+        self.index_lead(id, record.lead_hash);
+        let end = record.seen;
+        self.store.put(Kind::StreamPut(record));
+        self.store.enter(now.wall, Action::StreamBegun, message, &fields);
+        self.streams.insert(id, stream);
+        self.add_tracks(id, now);
+        if skip_backlog {
+            self.skip_backlog(id, end, now);
+        }
+        self.hot.insert(id);
+        self.stuck = false;
+    }
+
+    /// `startAt: Now`: what is there already is left out, up to its last whole record.
+    fn skip_backlog(&mut self, id: StreamId, end: u64, now: Now) {
+        let lanes: Vec<u32> = self.lanes.iter().filter(|l| l.tracks.contains_key(&id)).map(|l| l.number).collect();
+        for lane in lanes {
+            let cursor = self.store.model().cursors.get(&(lane, id)).cloned();
+            let mut cursor = cursor.unwrap_or_else(|| CursorRecord { lane, stream: id.0.to_vec(), ..CursorRecord::default() });
+            cursor.discard.push(Range { from: 0, to: end });
+            self.store.put(Kind::CursorPut(cursor));
+        }
+        let fields = json!({"stream": id.to_string(), "to": end});
+        self.store.enter(now.wall, Action::SkippedBacklog, "existing content is left out: startAt is Now", &fields);
+    }
+
+    /// A stream goes on in another file.
+    fn continue_in(&mut self, id: StreamId, path: &Path, look: &Look, candidate: Candidate, now: Now) {
+        let Some(mut record) = self.store.model().streams.get(&id).cloned() else { return };
+        let revived = record.phase != 0;
+        record.phase = 0;
+        record.ended = 0;
+        let compressed = candidate.compression != Compression::None;
+        self.store.put(Kind::StreamPut(record.clone()));
+        let stream = self.streams.entry(id).or_insert_with(|| Stream::new(&record, id, now.mono));
+        let before = stream.key;
+        stream.key = look.key;
+        stream.place = Place::At(path.to_owned());
+        stream.compression = candidate.compression;
+        stream.base = 0;
+        stream.finished = compressed;
+        stream.modified = look.modified;
+        stream.changed = now.mono;
+        stream.active = true;
+        stream.watched = true;
+        if compressed {
+            match measure(&candidate, 0) {
+                Ok((len, _)) => stream.size = len,
+                Err(error) => tracing::warn!(path = %path.display(), %error, "failed to measure a compressed file"),
+            }
+        } else {
+            stream.size = candidate.len;
+        }
+        stream.open(candidate.file);
+        let name = record.source.clone();
+        stream.source = self.plan.sources.iter().position(|s| s.name == name);
+        let size = stream.size;
+        self.orphans.remove(&id);
+        if self.by_key.get(&before) == Some(&id) {
+            self.by_key.remove(&before);
+        }
+        self.by_key.insert(look.key, id);
+        self.by_path.insert(path.to_owned(), look.key);
+        self.put_place(id);
+        let message = format!("stream {id} goes on in {}", path.display());
+        let fields = json!({
+            "stream": id.to_string(), "path": path.to_string_lossy(), "at": record.frontier.offset, "size": size, "revived": revived,
+        });
+        self.store.enter(now.wall, Action::StreamContinued, message, &fields);
+        self.add_tracks(id, now);
+        self.hot.insert(id);
+        self.stuck = false;
+    }
+}
+
+fn at_rest(candidate: &Candidate, look: &Look, now: Now) -> bool {
+    use std::os::fd::AsFd as _;
+    match lease::writers(candidate.file.as_fd()) {
+        Writers::None => true,
+        Writers::Some => false,
+        Writers::Unknown => now.wall - look.modified > AT_REST.as_nanos() as i64,
+    }
+}
+
+/// Reads a file to its end: its plain length, and the digest of its first `upto` bytes.
+fn measure(candidate: &Candidate, upto: u64) -> std::io::Result<(u64, Digest)> {
+    let mut reader = candidate.reader()?;
+    let mut digest = Digest::default();
+    let mut buffer = vec![0; 256 << 10];
+    while !reader.ended() {
+        if candidate.compression == Compression::None && digest.len() >= upto {
+            break;
+        }
+        let n = reader.read(&mut buffer)?;
+        let want = (upto - digest.len()).min(n as u64) as usize;
+        digest.update(&buffer[..want]);
+    }
+    Ok((reader.at(), digest))
+}

@@ -1,0 +1,232 @@
+//! Confirms the ends of files, ends streams, and counts what is lost.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::source::decompress::Compression;
+use crate::source::lease::Writers;
+use crate::source::stream::{Place, bytes_path};
+use crate::state::StreamId;
+use crate::state::entry::{Kind, Position, StreamGone, StreamRecord};
+use crate::state::ledger::Action;
+
+use super::{Engine, Now};
+
+/// Content that vanished may turn up in another file: it is given up after this long, or later while a file that may hold it is not
+/// yet readable.
+const GIVE_UP: Duration = Duration::from_millis(1500);
+const GIVE_UP_AT_LAST: Duration = Duration::from_secs(600);
+/// How long, and how many, ended streams are remembered, to recognise their copies.
+const REMEMBER_NS: i64 = 7 * 86_400 * 1_000_000_000;
+const REMEMBER: usize = 4096;
+
+impl Engine {
+    pub(super) fn end_streams(&mut self, now: Now) {
+        if self.reconciled != Some(now.mono) {
+            return;
+        }
+        self.enter_refusals(now);
+        let aside: Vec<StreamId> = self
+            .streams
+            .values()
+            .filter(|s| !matches!(s.place, Place::At(_)) || (s.size > 0 && self.has_tail(s.id)) || s.finished)
+            .map(|s| s.id)
+            .collect();
+        for id in aside {
+            if self.orphans.contains_key(&id) {
+                self.give_up(id, now);
+            } else {
+                self.confirm_end(id, now);
+                self.decide_join(id, now);
+                self.end_if_settled(id, now);
+            }
+        }
+        self.forget_old(now);
+    }
+
+    /// Bytes at the end that are no record yet.
+    fn has_tail(&self, id: StreamId) -> bool {
+        let record = self.store.model().streams.get(&id);
+        self.streams.get(&id).zip(record).is_some_and(|(s, r)| s.size > r.frontier.offset)
+    }
+
+    /// Whether a file lies aside: its writer has gone on elsewhere.
+    fn is_aside(&self, id: StreamId, record: &StreamRecord) -> bool {
+        let Some(stream) = self.streams.get(&id) else { return false };
+        match &stream.place {
+            Place::Moved(_) | Place::Unlinked => true,
+            Place::Gone => false,
+            Place::At(path) => {
+                *path != bytes_path(&record.first_path)
+                    || self.store.model().streams.iter().any(|(other, r)| {
+                        // A younger stream in the same folder, begun after this one was last written: a switch by date.
+                        *other != id
+                            && r.source == record.source
+                            && r.begun > record.begun
+                            && r.begun > stream.modified
+                            && r.first_path.iter().rposition(|b| *b == b'/').map(|at| &r.first_path[..at])
+                                == record.first_path.iter().rposition(|b| *b == b'/').map(|at| &record.first_path[..at])
+                    })
+            }
+        }
+    }
+
+    /// An end is confirmed when the file lies aside and no one has it open for writing.
+    fn confirm_end(&mut self, id: StreamId, now: Now) {
+        let Some(record) = self.store.model().streams.get(&id).cloned() else { return };
+        let done = self.streams.get(&id).is_none_or(|s| s.finished || s.compression != Compression::None);
+        if done || !self.is_aside(id, &record) || self.open(id, now).is_err() {
+            return;
+        }
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        if stream.writers() != Writers::None {
+            return;
+        }
+        // What was written before the writer let go counts.
+        if let Ok(Some(look)) = stream.look(now.mono) {
+            self.grown(id, &look, now);
+        }
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        if stream.is_open() && stream.writers() == Writers::None {
+            stream.finished = true;
+            stream.active = true;
+        }
+    }
+
+    /// Everything of a stream is settled in every lane.
+    fn is_settled(&self, id: StreamId, record: &StreamRecord) -> bool {
+        let mut tracks = self.lanes.iter().filter_map(|l| l.tracks.get(&id)).peekable();
+        tracks.peek().is_some() && tracks.all(|t| t.under_way() == 0 && t.settled == record.frontier)
+    }
+
+    fn end_if_settled(&mut self, id: StreamId, now: Now) {
+        let Some(record) = self.store.model().streams.get(&id).cloned() else { return };
+        let Some(stream) = self.streams.get(&id) else { return };
+        let reason = match stream.place {
+            Place::Unlinked => "deleted",
+            Place::Moved(_) => "renamed",
+            Place::At(_) | Place::Gone => return,
+        };
+        if stream.finished && stream.size <= record.frontier.offset && self.is_settled(id, &record) {
+            self.end(id, &record, reason, false, now);
+        }
+    }
+
+    /// A stream whose content is nowhere: what no lane has settled is lost.
+    fn give_up(&mut self, id: StreamId, now: Now) {
+        let Some(since) = self.orphans.get(&id).copied() else { return };
+        let Some(record) = self.store.model().streams.get(&id).cloned() else { return };
+        let age = now.mono.duration_since(since);
+        if age < GIVE_UP || (self.may_turn_up(&record) && age < GIVE_UP_AT_LAST) {
+            return;
+        }
+        let Some(stream) = self.streams.get(&id) else { return };
+        let more = !stream.watched || self.was_blind_since(stream.looked);
+        let to = Position { offset: stream.size.max(record.seen).max(record.frontier.offset), ..record.frontier };
+        let path = bytes_path(&record.extents.last().map(|e| e.path.clone()).unwrap_or_default());
+        let mut losses = Vec::new();
+        for lane in &mut self.lanes {
+            let Some(track) = lane.tracks.get_mut(&id) else { continue };
+            // What is under way may still be acknowledged.
+            if track.under_way() > 0 {
+                return;
+            }
+            if track.settled == to {
+                continue;
+            }
+            let from = track.settled.offset;
+            let count = track.lose(to, record.begins_at);
+            if count.bytes > 0 {
+                losses.push((lane.plan.name.clone(), from, count.bytes));
+            }
+        }
+        if losses.is_empty() && more {
+            losses.push(("*".to_owned(), to.offset, 0));
+        }
+        let lost = !losses.is_empty();
+        for (lane, from, bytes) in losses {
+            let fields = json!({
+                "stream": id.to_string(), "source": record.source, "path": path.to_string_lossy(), "lane": lane,
+                "from": from, "to": to.offset, "bytes": bytes, "more": more,
+                "reason": "the content was removed before it was delivered",
+            });
+            let tail = if more { ", and what was written to it unseen" } else { "" };
+            let message = format!("{} bytes of {} are lost for {}{tail}", bytes, path.display(), lane);
+            self.store.enter(now.wall, Action::Loss, message, &fields);
+        }
+        let record = StreamRecord { frontier: to, seen: to.offset, ..record };
+        self.end(id, &record, if lost { "lost" } else { "started over or removed" }, more, now);
+    }
+
+    /// A file of the same source may still prove to hold a stream that is missing.
+    fn may_turn_up(&self, record: &StreamRecord) -> bool {
+        let source = self.plan.sources.iter().position(|s| s.name == record.source);
+        self.discovery.found().iter().filter(|(_, f)| Some(f.source) == source).any(|(path, _)| {
+            self.by_path
+                .get(path)
+                .is_some_and(|key| !self.by_key.contains_key(key) && !self.store.model().copies.contains_key(key) && self.pending.contains(key))
+        })
+    }
+
+    fn was_blind_since(&self, since: std::time::Instant) -> bool {
+        self.blind.iter().any(|until| *until >= since)
+    }
+
+    /// Ends a stream.
+    pub(super) fn end(&mut self, id: StreamId, record: &StreamRecord, reason: &str, more: bool, now: Now) {
+        self.put_cursors();
+        let path = bytes_path(&record.extents.last().map(|e| e.path.clone()).unwrap_or_default());
+        let fields = json!({
+            "stream": id.to_string(), "source": record.source, "path": path.to_string_lossy(), "reason": reason,
+            "bytes": record.frontier.offset, "records": record.frontier.seq, "digest": hex(&record.digest), "more": more,
+        });
+        let message = format!("stream {id} ends: {} was {reason}", path.display());
+        self.store.put(Kind::StreamPut(StreamRecord { phase: 1, ended: now.wall, ..record.clone() }));
+        self.store.enter(now.wall, Action::StreamEnded, message, &fields);
+        if let Some(stream) = self.streams.remove(&id)
+            && self.by_key.get(&stream.key) == Some(&id)
+        {
+            self.by_key.remove(&stream.key);
+            self.by_path.retain(|_, key| *key != stream.key);
+        }
+        self.orphans.remove(&id);
+        self.hot.remove(&id);
+        for lane in &mut self.lanes {
+            lane.tracks.remove(&id);
+        }
+    }
+
+    /// Forgets streams that ended long ago, and the oldest if there are too many.
+    fn forget_old(&mut self, now: Now) {
+        if self.store.model().streams.len() <= self.streams.len() {
+            return;
+        }
+        let mut ended: Vec<(i64, StreamId, u64)> =
+            self.store.model().streams.iter().filter(|(_, r)| r.phase != 0).map(|(id, r)| (r.ended, *id, r.lead_hash)).collect();
+        let over = ended.len().saturating_sub(REMEMBER);
+        if over > 0 {
+            ended.sort_unstable();
+        }
+        for (index, (at, id, lead)) in ended.into_iter().enumerate() {
+            if index >= over && now.wall.saturating_sub(at) < REMEMBER_NS {
+                continue;
+            }
+            self.store.put(Kind::StreamGone(StreamGone { id: id.0.to_vec() }));
+            if let Some(ids) = self.by_lead.get_mut(&lead) {
+                ids.retain(|other| *other != id);
+                if ids.is_empty() {
+                    self.by_lead.remove(&lead);
+                }
+            }
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut out, b| {
+        let _written = write!(out, "{b:02x}");
+        out
+    })
+}

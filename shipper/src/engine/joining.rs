@@ -1,0 +1,173 @@
+//! A line that its writer split over two files.
+//!
+//! Only for formats that declare it. The stream that lies aside ends without a newline, and the stream that follows it in the same
+//! folder begins with a line that does not parse alone. If the piece at the end does not parse alone either and both together do,
+//! they are one record of the first stream; otherwise both go out as they are.
+
+use std::ops::ControlFlow;
+
+use serde_json::json;
+
+use crate::format::{self, Kind as FormatKind};
+use crate::source::digest::Digest;
+use crate::source::frame::{Scratch, frame};
+use crate::source::stream::{Place, ReadError};
+use crate::state::StreamId;
+use crate::state::entry::{Kind, Position, StreamRecord};
+use crate::state::ledger::Action;
+
+use super::{Engine, Now};
+
+impl Engine {
+    /// Whether a stream must wait, because its first line may be the end of another stream's last.
+    pub(super) fn holds_for_predecessor(&mut self, id: StreamId, now: Now) -> bool {
+        let Some(record) = self.store.model().streams.get(&id).cloned() else { return false };
+        if !record.joining || self.streams.get(&id).is_none_or(|s| s.head_checked) {
+            return false;
+        }
+        let Some(line) = self.first_line(id, &record, now) else { return false };
+        let alone = self.format_of(&record).is_none_or(|kind| format::parses_alone(kind, &line));
+        let held = !alone && self.predecessor(id, &record).is_some();
+        if !held && let Some(stream) = self.streams.get_mut(&id) {
+            stream.head_checked = true;
+        }
+        held
+    }
+
+    fn format_of(&self, record: &StreamRecord) -> Option<FormatKind> {
+        self.plan.sources.iter().find(|s| s.name == record.source).map(|s| s.settings.format)
+    }
+
+    /// The stream before this one in the same folder, if it has an end about which nothing was decided.
+    fn predecessor(&self, id: StreamId, record: &StreamRecord) -> Option<StreamId> {
+        let before = self
+            .store
+            .model()
+            .streams
+            .iter()
+            .filter(|(other, r)| **other != id && r.joining && r.source == record.source && folder(r) == folder(record))
+            .filter(|(_, r)| (r.begun, r.modified) <= (record.begun, i64::MAX) && r.begun <= record.begun)
+            .max_by_key(|(_, r)| r.begun)?;
+        let (other, before) = before;
+        let stream = self.streams.get(other)?;
+        let undecided = before.phase == 0 && before.joined_len == 0;
+        let lies_aside = stream.place != Place::At(crate::source::stream::bytes_path(&before.first_path)) || stream.finished;
+        (undecided && lies_aside && (stream.size > before.frontier.offset || stream.active)).then_some(*other)
+    }
+
+    fn first_line(&mut self, id: StreamId, record: &StreamRecord, now: Now) -> Option<Vec<u8>> {
+        self.line_at(id, record, Position::at(record.begins_at), false, now).map(|(line, _)| line)
+    }
+
+    /// The line at a place, and the place behind it.
+    fn line_at(&mut self, id: StreamId, record: &StreamRecord, at: Position, finished: bool, now: Now) -> Option<(Vec<u8>, Position)> {
+        self.open(id, now).ok()?;
+        let stream = self.streams.get_mut(&id)?;
+        let mut buffer = vec![0; stream.framing.window()];
+        let n = stream.read(record, at.read_from(), &mut buffer).ok()?;
+        let mut out = None;
+        frame(&stream.framing, &mut Scratch::default(), at, &buffer[..n], at.read_from(), finished, |r| {
+            out = Some((r.text.to_vec(), r.after));
+            ControlFlow::Break(())
+        });
+        out
+    }
+
+    /// Decides about the unterminated end of a finished stream, as soon as the stream that follows it shows its first line.
+    pub(super) fn decide_join(&mut self, id: StreamId, now: Now) {
+        let Some(record) = self.store.model().streams.get(&id).cloned() else { return };
+        let Some(stream) = self.streams.get(&id) else { return };
+        let tail = stream.size > record.frontier.offset && stream.finished && !stream.active;
+        if !record.joining || record.joined_len != 0 || !tail {
+            return;
+        }
+        let model = self.store.model();
+        let next = model
+            .streams
+            .iter()
+            .filter(|(other, r)| **other != id && r.joining && r.source == record.source && folder(r) == folder(&record) && r.begun > record.begun)
+            .min_by_key(|(_, r)| r.begun)
+            .map(|(other, r)| (*other, r.clone()));
+        let Some((next, follower)) = next else { return };
+        let fresh = follower.frontier == Position::at(follower.begins_at) && follower.begins_at == 0;
+        let (Some(kind), true) = (self.format_of(&record), fresh && self.streams.contains_key(&next)) else {
+            return self.decided(id, record, u64::MAX, None);
+        };
+        let Some((end, _)) = self.line_at(id, &record, record.frontier, true, now) else { return };
+        let Some((head, after)) = self.line_at(next, &follower, Position::at(0), false, now) else { return };
+        let whole = [end.as_slice(), &head].concat();
+        let joins = !format::parses_alone(kind, &end) && !format::parses_alone(kind, &head) && format::parses_alone(kind, &whole);
+        if !joins {
+            return self.decided(id, record, u64::MAX, None);
+        }
+        let own = self.streams.get(&id).map_or(0, |s| s.size);
+        let Ok(digest) = self.digest_of(next, &follower, after.offset) else { return };
+        let begun = StreamRecord {
+            begins_at: after.offset,
+            frontier: Position::at(after.offset),
+            chain: digest.chain().to_vec(),
+            digest: digest.digest().to_vec(),
+            ..follower
+        };
+        self.store.put(Kind::StreamPut(begun));
+        if let Some(stream) = self.streams.get_mut(&next) {
+            // The digest at its beginning is another one now.
+            stream.close();
+            stream.head_checked = true;
+            stream.active = true;
+        }
+        for lane in &mut self.lanes {
+            if let Some(track) = lane.tracks.get_mut(&next) {
+                track.settled = Position::at(after.offset);
+                track.sent = track.settled;
+                track.dirty = true;
+            }
+        }
+        let fields = json!({
+            "stream": id.to_string(), "at": own, "with": next.to_string(), "bytes": after.offset, "source": record.source,
+        });
+        self.store.enter(now.wall, Action::Joined, "a line that its writer split over two files was joined", &fields);
+        self.decided(id, StreamRecord { joined_to: next.0.to_vec(), joined_at: own, ..record }, after.offset, Some(own + after.offset));
+    }
+
+    fn decided(&mut self, id: StreamId, record: StreamRecord, joined_len: u64, size: Option<u64>) {
+        self.store.put(Kind::StreamPut(StreamRecord { joined_len, ..record }));
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.active = true;
+            if let Some(size) = size {
+                stream.size = size;
+            }
+        }
+        self.streams.values_mut().for_each(|s| s.active |= !s.head_checked);
+        self.stuck = false;
+    }
+
+    fn digest_of(&mut self, id: StreamId, record: &StreamRecord, len: u64) -> Result<Digest, ReadError> {
+        let mut digest = Digest::default();
+        let mut buffer = vec![0; len as usize];
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.read(record, 0, &mut buffer)?;
+            digest.update(&buffer);
+        }
+        Ok(digest)
+    }
+
+    /// The bytes that another stream holds of this one's last record.
+    pub(super) fn joined_suffix(&mut self, id: StreamId, record: &StreamRecord) -> Result<Option<Vec<u8>>, ReadError> {
+        let Some(next) = StreamId::from_slice(&record.joined_to).filter(|_| record.is_joined()) else { return Ok(None) };
+        let _ = id;
+        let Some(follower) = self.store.model().streams.get(&next).cloned() else { return Ok(None) };
+        let now = self.last_turn.unwrap_or_else(Now::read);
+        self.open(next, now)?;
+        let mut suffix = vec![0; record.joined_len as usize];
+        let Some(stream) = self.streams.get_mut(&next) else { return Ok(None) };
+        let n = stream.read(&follower, 0, &mut suffix)?;
+        suffix.truncate(n);
+        Ok(Some(suffix))
+    }
+}
+
+fn folder(record: &StreamRecord) -> &[u8] {
+    let at = record.first_path.iter().rposition(|b| *b == b'/').unwrap_or(0);
+    &record.first_path[..at]
+}

@@ -1,0 +1,339 @@
+//! Reads, frames, parses and encodes once for all lanes that stand at the same place, and hands over.
+//!
+//! There is no difference between a lane that keeps up and one that lags: the lanes of a stream are grouped by where they stand, and
+//! each group is read for on its own, at most up to where the next group stands, so that they meet there and go on as one.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use crate::format::{Encoder, Envelope as FrameEnvelope, Frame, StreamInfo, record_hash};
+use crate::lane::chunk::Chunk;
+use crate::lane::kill_switch::{self, Effect};
+use crate::source::frame::frame;
+use crate::source::kubernetes;
+use crate::source::stream::{ReadError, bytes_path};
+use crate::state::StreamId;
+use crate::state::entry::{CursorRecord, Kind, Position, StreamRecord};
+
+use super::{Engine, Lane, Now, READ};
+
+/// Chunks that one turn may make, so that answers and switches are heard in between.
+const CHUNKS: usize = 16;
+/// Chunks for one stream before the next one has its turn, if there is one.
+const CHUNKS_EACH: usize = 8;
+
+/// Lanes that stand at the same place of a stream.
+#[derive(Debug)]
+struct Group {
+    at: Position,
+    lanes: Vec<u32>,
+    /// A kill switch leaves out what lies before this offset: it is framed, counted and not delivered.
+    discard: Option<u64>,
+    /// From here on a kill switch leaves out: nothing is delivered beyond.
+    upto: Option<u64>,
+}
+
+enum Step {
+    /// A chunk was made, or a range passed.
+    Moved,
+    /// Nothing more to read for now.
+    Drained,
+    /// Lanes are full, or held.
+    Blocked,
+}
+
+impl Engine {
+    /// Reads for every stream that may have something, the oldest first. Says whether there is more to do.
+    pub(super) fn pass_all(&mut self, now: Now) -> bool {
+        let mut order: Vec<(i64, StreamId)> = self.streams.values().filter(|s| s.active).map(|s| (s.modified, s.id)).collect();
+        order.sort_unstable();
+        let mut left = CHUNKS;
+        let mut busy = false;
+        for (_, id) in order {
+            if left == 0 {
+                return true;
+            }
+            for _ in 0..CHUNKS_EACH.min(left) {
+                match self.pass(id, now) {
+                    Step::Moved => {
+                        left -= 1;
+                        busy = true;
+                    }
+                    Step::Drained => {
+                        if let Some(stream) = self.streams.get_mut(&id) {
+                            stream.active = false;
+                        }
+                        break;
+                    }
+                    Step::Blocked => break,
+                }
+            }
+        }
+        busy
+    }
+
+    /// One chunk for one stream.
+    fn pass(&mut self, id: StreamId, now: Now) -> Step {
+        let Some(record) = self.store.model().streams.get(&id).cloned() else { return Step::Drained };
+        let Some(source) = self.streams.get(&id).and_then(|s| s.source) else { return Step::Drained };
+        let Some(name) = self.plan.sources.get(source).map(|s| s.name.clone()) else { return Step::Drained };
+        if self.holds_for_predecessor(id, now) {
+            return Step::Blocked;
+        }
+        let groups = self.groups(id, &name);
+        if groups.is_empty() {
+            return Step::Blocked;
+        }
+        let mut blocked = false;
+        let stops: Vec<u64> = self.lanes.iter().filter_map(|l| l.tracks.get(&id)).map(|t| t.sent.offset).collect();
+        for group in groups {
+            // Up to where the next lane stands, whether it can take anything or not.
+            let stop = stops.iter().copied().filter(|o| *o > group.at.offset).min();
+            let stop = stop.into_iter().chain(group.discard).chain(group.upto).min();
+            match self.read_for(id, &record, &group, stop, now) {
+                Ok(true) => return Step::Moved,
+                Ok(false) => {}
+                Err(ReadError::StartedOver) => {
+                    self.started_over(id, now);
+                    return Step::Drained;
+                }
+                Err(ReadError::Io(error)) => {
+                    blocked = true;
+                    self.in_trouble(id, &error, now);
+                }
+            }
+        }
+        if blocked { Step::Blocked } else { Step::Drained }
+    }
+
+    fn in_trouble(&mut self, id: StreamId, error: &std::io::Error, now: Now) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let text = error.to_string();
+        if stream.trouble.as_deref() != Some(&text) {
+            tracing::warn!(stream = %id, path = ?stream.path(), %error, "failed to read; it is tried again");
+            stream.trouble = Some(text);
+        }
+        self.counters.read_errors += 1;
+        self.hot.insert(id);
+        let _ = now;
+    }
+
+    /// The lanes that can take something of a stream, by where they stand, the farthest first.
+    fn groups(&mut self, id: StreamId, source: &str) -> Vec<Group> {
+        let window = Lane::window(self.plan.limits.in_flight, self.lanes.len());
+        let mut groups: Vec<Group> = Vec::new();
+        for lane in &self.lanes {
+            let Some(track) = lane.tracks.get(&id).filter(|_| lane.outlet.is_some()) else { continue };
+            let effect = kill_switch::covering(self.store.model().switches.values(), Some(source), &lane.plan.name);
+            let cursor = self.store.model().cursors.get(&(lane.number, id));
+            let range = cursor.and_then(|c| c.discard.iter().find(|r| r.to > track.sent.offset));
+            let discard = range.filter(|r| r.from <= track.sent.offset).map(|r| r.to);
+            let upto = range.filter(|r| r.from > track.sent.offset).map(|r| r.from);
+            if effect == Effect::Hold || (effect == Effect::Discard && discard.is_none()) {
+                continue;
+            }
+            if discard.is_some() && track.under_way() > 0 {
+                continue;
+            }
+            if discard.is_none() && lane.weight >= window {
+                continue;
+            }
+            match groups.iter_mut().find(|g| g.at == track.sent && g.discard == discard && g.upto == upto) {
+                Some(group) => group.lanes.push(lane.number),
+                None => groups.push(Group { at: track.sent, lanes: vec![lane.number], discard, upto }),
+            }
+        }
+        // Those in front first: they decide how far the stream is handed out, the others follow.
+        groups.sort_by_key(|g| std::cmp::Reverse(g.at.offset));
+        groups
+    }
+
+    /// Reads a chunk for a group. `Ok(false)`: there is no whole record.
+    fn read_for(&mut self, id: StreamId, record: &StreamRecord, group: &Group, stop: Option<u64>, now: Now) -> Result<bool, ReadError> {
+        self.open(id, now)?;
+        let suffix = self.joined_suffix(id, record)?;
+        let from = group.at.read_from();
+        let mut filled;
+        loop {
+            let Some(stream) = self.streams.get_mut(&id) else { return Ok(false) };
+            filled = stream.read(record, from, &mut self.buffer)?;
+            let at_end = filled < self.buffer.len();
+            if let Some(suffix) = suffix.as_ref().filter(|_| at_end) {
+                self.buffer.truncate(filled);
+                self.buffer.extend_from_slice(suffix);
+                filled = self.buffer.len();
+                self.buffer.resize(READ.max(filled), 0);
+            }
+            let finished = stream.finished && at_end && record.may_finish();
+            if let Some(done) = self.frame_for(id, record, group, stop, filled, finished, now) {
+                if self.buffer.len() > READ {
+                    self.buffer.truncate(READ);
+                    self.buffer.shrink_to_fit();
+                }
+                return Ok(done);
+            }
+            // Not one record in all of the buffer: its line is longer.
+            let Some(stream) = self.streams.get(&id) else { return Ok(false) };
+            let window = stream.framing.window() + (group.at.offset - from) as usize;
+            if at_end || self.buffer.len() >= window {
+                return Ok(false);
+            }
+            self.buffer.resize(window, 0);
+        }
+    }
+
+    /// Frames and encodes what the buffer holds, and hands it to the group. `None`: no whole record.
+    #[expect(clippy::too_many_arguments, reason = "one step of `read_for`, split for reading")]
+    fn frame_for(
+        &mut self,
+        id: StreamId,
+        record: &StreamRecord,
+        group: &Group,
+        stop: Option<u64>,
+        filled: usize,
+        finished: bool,
+        now: Now,
+    ) -> Option<bool> {
+        let stream = self.streams.get_mut(&id)?;
+        let source = self.plan.sources.get(stream.source?)?;
+        if group.discard.is_none() && stream.encoder.is_none() {
+            let info = stream_info(record, &self.plan.policy, &self.setup.host);
+            match Encoder::new(&source.settings, &info) {
+                Ok(encoder) => stream.encoder = Some(Box::new(encoder)),
+                Err(error) => {
+                    tracing::error!(source = source.name, %error, "failed to prepare the format");
+                    return None;
+                }
+            }
+        }
+        let from = group.at.read_from();
+        let bytes = &self.buffer[..filled];
+        let mut chunk = Chunk::new(id, group.at);
+        let is_front = group.at == record.frontier;
+        let framing = stream.framing;
+        let mut encoder = stream.encoder.take();
+        let mut ends: Vec<(u64, u64, u64)> = Vec::new();
+        let mut last = group.at;
+        let mut crossed = false;
+        let counters = &mut self.counters;
+        frame(&framing, &mut self.scratch, group.at, bytes, from, finished, |r| {
+            // What was not whole when the switch was lifted is not left out.
+            if group.discard.is_some_and(|to| r.after.offset > to) {
+                crossed = true;
+                return ControlFlow::Break(());
+            }
+            let hash = record_hash(r.text);
+            let mut dropped = r.text.is_empty() && r.fragment.is_none();
+            if let Some(encoder) = encoder.as_deref_mut().filter(|_| !dropped && group.discard.is_none()) {
+                let verdict = encoder.encode(
+                    &Frame {
+                        text: r.text,
+                        seq: r.seq,
+                        offset: r.offset,
+                        hash,
+                        observed: now.wall,
+                        envelope: r.envelope.map(|(time, output)| FrameEnvelope { time, output: output.name() }),
+                        fragment: r.fragment,
+                        partial: r.partial,
+                    },
+                    &mut chunk.data,
+                );
+                dropped = verdict.dropped;
+                if is_front {
+                    counters.record(&verdict);
+                }
+            }
+            chunk.push(&r.after, r.bytes, dropped || group.discard.is_some());
+            last = r.after;
+            if is_front {
+                ends.push((r.after.offset, hash, r.bytes));
+            }
+            let full = chunk.data.len() >= 2 * READ;
+            if full || stop.is_some_and(|s| r.after.offset >= s) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        stream.encoder = encoder;
+        stream.trouble = None;
+        if crossed && chunk.records.is_empty() {
+            self.close_discard(id, group.at.offset, &group.lanes);
+            return Some(true);
+        }
+        if chunk.records.is_empty() {
+            return None;
+        }
+        if is_front {
+            // The bytes of a joined line's end are another stream's.
+            let own_end = if record.is_joined() { last.offset.min(record.joined_at) } else { last.offset };
+            let begin = (record.frontier.offset - from) as usize;
+            let end = own_end.saturating_sub(from) as usize;
+            let put = stream.advance(record, bytes.get(begin..end).unwrap_or_default(), last)?;
+            for (at, hash, len) in ends {
+                stream.record_end(at, hash, len);
+            }
+            let lead = put.lead_hash;
+            self.store.put(Kind::FrontierPut(put));
+            self.index_lead(id, lead);
+        }
+        self.hand(id, Arc::new(chunk), group);
+        Some(true)
+    }
+
+    /// Hands a chunk to the lanes of a group.
+    fn hand(&mut self, id: StreamId, chunk: Arc<Chunk>, group: &Group) {
+        let name = self.streams.get(&id).and_then(|s| self.plan.sources.get(s.source?)).map(|s| s.name.clone()).unwrap_or_default();
+        let gate = self.source_gates.entry(name).or_default().clone();
+        let silent = chunk.data.is_empty();
+        for number in &group.lanes {
+            let Some(lane) = self.lanes.iter_mut().find(|l| l.number == *number) else { continue };
+            if silent {
+                let track = lane.tracks.entry(id).or_default();
+                lane.weight += chunk.weight();
+                let effect = track.passed_over(&chunk);
+                lane.weight = lane.weight.saturating_sub(effect.freed);
+            } else {
+                let delivery = lane.deliver(id, &chunk, &gate);
+                self.undelivered.push((*number, delivery));
+            }
+        }
+        self.cursors_due.get_or_insert(self.last_turn.map_or_else(std::time::Instant::now, |n| n.mono) + super::CURSOR_COMMIT);
+    }
+
+    /// A range that a kill switch left out ends here: what follows is delivered again.
+    fn close_discard(&mut self, id: StreamId, at: u64, lanes: &[u32]) {
+        for lane in lanes {
+            let Some(mut cursor) = self.store.model().cursors.get(&(*lane, id)).cloned() else { continue };
+            cursor.discard.retain(|r| !(r.from <= at && r.to > at));
+            self.store.put(Kind::CursorPut(cursor));
+        }
+    }
+
+    /// Enters the cursors that moved.
+    pub(super) fn put_cursors(&mut self) {
+        self.cursors_due = None;
+        for lane in &mut self.lanes {
+            for (id, track) in &mut lane.tracks {
+                if !std::mem::take(&mut track.dirty) {
+                    continue;
+                }
+                let before = self.store.model().cursors.get(&(lane.number, *id));
+                let mut discard = before.map(|c| c.discard.clone()).unwrap_or_default();
+                discard.retain(|r| r.to > track.settled.offset);
+                let record =
+                    CursorRecord { lane: lane.number, stream: id.0.to_vec(), position: track.settled, tally: track.tally, discard };
+                self.store.put(Kind::CursorPut(record));
+            }
+        }
+    }
+}
+
+/// What all records of a stream have in common.
+pub(super) fn stream_info(record: &StreamRecord, policy: &str, host: &str) -> StreamInfo {
+    StreamInfo {
+        stream: record.id.as_slice().try_into().unwrap_or_default(),
+        policy: policy.to_owned(),
+        source: record.source.clone(),
+        path: record.first_path.clone(),
+        captures: record.captures.iter().map(|c| (c.name.clone(), c.value.clone())).collect(),
+        host: host.to_owned(),
+        kubernetes: kubernetes::from_path(&bytes_path(&record.first_path)),
+    }
+}

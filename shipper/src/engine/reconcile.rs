@@ -1,0 +1,439 @@
+//! Compares the folders with what is known: which stream is where now, and which file is new.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::source::discover::{self, Found};
+use crate::source::root::{FileKind, Look};
+use crate::source::stream::{Place, ReadError, Stream, path_bytes};
+use crate::state::StreamId;
+use crate::state::entry::{FileKey, Kind};
+use crate::state::ledger::Action;
+
+use super::{Engine, Now};
+
+/// Files looked at in one go when inotify does not cover them; all are looked at in turn.
+const POLL: usize = 1000;
+/// A file that changed this lately is looked at each time.
+const HOT: Duration = Duration::from_secs(10);
+
+impl Engine {
+    /// Brings the picture up to date. With `full`, files are looked at even if nothing hints at a change.
+    pub(super) fn reconcile(&mut self, full: bool, now: Now) {
+        let mut displaced = Vec::new();
+        if full || self.listed {
+            self.listed = false;
+            let changes = self.discovery.scan(now.mono, now.wall);
+            for (path, what) in changes.refused {
+                let message = format!("{} {what}", path.display());
+                self.store.enter(now.wall, Action::PathRefused, message, &json!({"path": path.to_string_lossy(), "reason": what}));
+            }
+            for (path, first, later) in changes.overlaps {
+                let name = |i: usize| self.plan.sources.get(i).map_or("", |s| s.name.as_str());
+                tracing::warn!(path = %path.display(), source = name(first), also = name(later), "two sources name this file; it belongs to the first");
+            }
+            if let Some(watch) = &mut self.watch {
+                changes.folders.iter().for_each(|f| watch.add(f));
+                changes.folders_gone.iter().for_each(|f| watch.remove(f));
+            }
+            for path in changes.gone {
+                if let Some(key) = self.by_path.remove(&path) {
+                    displaced.push((key, path));
+                }
+            }
+            // Oldest first, so that a backlog is met in the order in which it was written.
+            let mut looks: Vec<(i64, PathBuf)> = Vec::new();
+            for path in changes.look {
+                let modified = self.look_path(&path).map_or(0, |l| l.modified);
+                looks.push((modified, path));
+            }
+            looks.sort();
+            for (_, path) in looks {
+                self.observe(&path, &mut displaced, now);
+            }
+        }
+        let relook: Vec<PathBuf> = self.relook.drain().collect();
+        for path in relook {
+            self.observe(&path, &mut displaced, now);
+        }
+        if full {
+            self.poll(&mut displaced, now);
+        }
+        for (key, path) in displaced {
+            self.displace(key, &path, now);
+        }
+        if full {
+            self.reconciled = Some(now.mono);
+            self.refresh_open(now);
+            if self.first_scan {
+                self.first_scan = false;
+                self.after_first_scan(now);
+            }
+            self.fresh_sources.clear();
+            self.close_idle(now);
+        }
+    }
+
+    fn look_path(&self, path: &Path) -> Option<Look> {
+        let found = self.discovery.found().get(path)?;
+        discover::look(self.discovery.root(found.root)?, path, found).ok()
+    }
+
+    /// Looks at files that nothing hinted at: hot ones each time, the others in turn.
+    fn poll(&mut self, displaced: &mut Vec<(FileKey, PathBuf)>, now: Now) {
+        let hot: Vec<PathBuf> = self.hot.iter().filter_map(|id| self.streams.get(id)?.path().map(Path::to_owned)).collect();
+        for path in hot {
+            self.observe(&path, displaced, now);
+        }
+        self.hot.retain(|id| self.streams.get(id).is_some_and(|s| now.mono.duration_since(s.changed) < HOT));
+        let total = self.discovery.found().len();
+        if total == 0 {
+            return;
+        }
+        // Files in watched folders announce themselves: looking at them is only a safety net.
+        let quota = if self.watch.is_some() { POLL.min(total.div_ceil(20)) } else { POLL.min(total) };
+        let start = self.polled % total;
+        let paths: Vec<PathBuf> = self.discovery.found().keys().cycle().skip(start).take(quota).cloned().collect();
+        self.polled = start + quota;
+        for path in paths {
+            self.observe(&path, displaced, now);
+        }
+    }
+
+    /// Looks at a path that a source names, and makes the picture agree with it.
+    pub(super) fn observe(&mut self, path: &Path, displaced: &mut Vec<(FileKey, PathBuf)>, now: Now) {
+        let Some(found) = self.discovery.found().get(path).cloned() else { return };
+        let Some(root) = self.discovery.root(found.root).cloned() else { return };
+        let look = match discover::look(&root, path, &found) {
+            Ok(look) if look.kind == FileKind::File && !self.setup.own_files.contains(&look.key) => look,
+            Ok(_) => return,
+            Err(error) if error.is_absent() => {
+                if let Some(key) = self.by_path.remove(path) {
+                    displaced.push((key, path.to_owned()));
+                }
+                self.listed = true;
+                return;
+            }
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "failed to look at a file");
+                return;
+            }
+        };
+        if let Some(before) = self.by_path.insert(path.to_owned(), look.key)
+            && before != look.key
+        {
+            displaced.push((before, path.to_owned()));
+        }
+        if let Some(id) = self.by_key.get(&look.key).copied() {
+            self.seen_at(id, path, &found, &look, now);
+        } else {
+            self.classify(path, &found, &look, now);
+        }
+    }
+
+    /// A stream's file was seen at a path.
+    fn seen_at(&mut self, id: StreamId, path: &Path, found: &Found, look: &Look, now: Now) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        stream.looked = now.mono;
+        if stream.source.is_none() {
+            let name = self.store.model().streams.get(&id).map(|r| r.source.as_str());
+            stream.source = self.plan.sources.iter().position(|s| Some(s.name.as_str()) == name);
+        }
+        let elsewhere = match &stream.place {
+            Place::At(old) if old == path => false,
+            // Two names of one file: the one that is known stays as long as it is right.
+            Place::At(old) => self.by_path.get(old) != Some(&look.key) || !self.discovery.found().contains_key(old),
+            _ => true,
+        };
+        if elsewhere {
+            stream.place = Place::At(path.to_owned());
+            stream.active = true;
+            self.put_place(id);
+        }
+        let _ = found;
+        self.grown(id, look, now);
+    }
+
+    /// Takes in a look at a stream's file.
+    pub(super) fn grown(&mut self, id: StreamId, look: &Look, now: Now) {
+        let Some(record) = self.store.model().streams.get(&id) else { return };
+        let frontier = record.frontier.offset;
+        let joined = if record.is_joined() { record.joined_len } else { 0 };
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        if stream.compression != crate::source::decompress::Compression::None {
+            return;
+        }
+        let size = stream.base + look.size + joined;
+        stream.watched = true;
+        let moved = size != stream.size || look.modified != stream.modified;
+        if moved {
+            stream.changed = now.mono;
+            stream.modified = look.modified;
+            stream.active = true;
+            stream.finished = false;
+            self.hot.insert(id);
+            self.stuck = false;
+        }
+        if size < frontier {
+            self.started_over(id, now);
+        } else {
+            stream.size = size;
+        }
+    }
+
+    /// Enters where a stream's file is now.
+    pub(super) fn put_place(&mut self, id: StreamId) {
+        let Some(stream) = self.streams.get(&id) else { return };
+        let Some(mut record) = self.store.model().streams.get(&id).cloned() else { return };
+        if let Some(extent) = record.extents.last_mut() {
+            if let Some(path) = stream.path() {
+                extent.path = path_bytes(path);
+            }
+            extent.file = stream.key;
+            extent.compression = stream.compression.number();
+        }
+        record.seen = record.seen.max(stream.size);
+        record.modified = stream.modified;
+        record.base = stream.base;
+        self.store.put(Kind::StreamPut(record));
+    }
+
+    /// A path no longer holds a file that it held.
+    fn displace(&mut self, key: FileKey, path: &Path, now: Now) {
+        if let Some(copy) = self.store.model().copies.get(&key)
+            && !self.by_path.values().any(|k| *k == copy.file)
+        {
+            self.store.put(Kind::CopyGone(key));
+            return;
+        }
+        self.unusable.remove(&key);
+        self.pending.remove(&key);
+        let Some(id) = self.by_key.get(&key).copied() else { return };
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        if stream.place != Place::At(path.to_owned()) {
+            return;
+        }
+        stream.active = true;
+        // Another name of the same file may be in the picture already.
+        if let Some((other, _)) = self.by_path.iter().find(|(_, k)| **k == key) {
+            stream.place = Place::At(other.clone());
+            self.put_place(id);
+            return;
+        }
+        if let Ok(Some(look)) = stream.look(now.mono) {
+            stream.place = if look.links == 0 { Place::Unlinked } else { Place::Moved(path.to_owned()) };
+            self.grown(id, &look, now);
+        } else {
+            stream.place = Place::Moved(path.to_owned());
+        }
+        let is_moved = self.streams.get(&id).is_some_and(|s| matches!(s.place, Place::Moved(_)));
+        if is_moved {
+            self.find_moved(id, now);
+        }
+    }
+
+    /// Looks for a renamed file in the folders that the patterns reach, under names that no pattern matches.
+    fn find_moved(&mut self, id: StreamId, now: Now) {
+        let Some(stream) = self.streams.get(&id) else { return };
+        let (key, open) = (stream.key, stream.is_open());
+        let mut folders: Vec<(PathBuf, std::rc::Rc<crate::source::root::Root>)> =
+            self.discovery.folders().map(|(p, r)| (p.to_owned(), std::rc::Rc::clone(r))).collect();
+        // The folder in which it was is the most likely one.
+        if let Some(parent) = stream.path().and_then(Path::parent) {
+            folders.sort_by_key(|(p, _)| p != parent);
+        }
+        let place = folders.iter().find_map(|(folder, root)| find_inode(root, folder, key));
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        match place {
+            Some(path) => {
+                stream.place = Place::Moved(path);
+                self.put_place(id);
+            }
+            // Moved out of every folder, but open: it can be read to its end all the same.
+            None if open => {}
+            None => self.orphan(id, now),
+        }
+    }
+
+    /// A stream's content is nowhere to be found. It may turn up: see `end_streams`.
+    pub(super) fn orphan(&mut self, id: StreamId, now: Now) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        self.by_key.remove(&stream.key);
+        stream.lose_file();
+        self.orphans.insert(id, now.mono);
+        // What was taken for its copy may be all that is left of it.
+        let copies: Vec<FileKey> =
+            self.store.model().copies.values().filter(|c| c.stream == id.0).map(|c| c.file).collect();
+        for key in copies {
+            self.store.put(Kind::CopyGone(key));
+            if let Some((path, _)) = self.by_path.iter().find(|(_, k)| **k == key) {
+                self.relook.insert(path.clone());
+            }
+        }
+        // Files of the same source that nothing was decided about yet are looked at again too.
+        self.unusable.clear();
+        self.discovery.touch_all();
+        self.listed = true;
+    }
+
+    /// A stream's file holds other bytes now.
+    pub(super) fn started_over(&mut self, id: StreamId, now: Now) {
+        let Some(stream) = self.streams.get(&id) else { return };
+        let path = stream.path().map(Path::to_owned);
+        tracing::info!(stream = %id, path = ?path, "the file started over");
+        self.counters.started_over += 1;
+        self.orphan(id, now);
+        if let Some(path) = path {
+            self.by_path.remove(&path);
+            self.relook.insert(path);
+        }
+    }
+
+    /// Looks at open files that have no path in the picture.
+    fn refresh_open(&mut self, now: Now) {
+        let aside: Vec<StreamId> =
+            self.streams.values().filter(|s| matches!(s.place, Place::Unlinked | Place::Moved(_))).map(|s| s.id).collect();
+        for id in aside {
+            let Some(stream) = self.streams.get_mut(&id) else { continue };
+            match stream.look(now.mono) {
+                Ok(Some(look)) => {
+                    if look.links == 0 && matches!(stream.place, Place::Moved(_)) {
+                        stream.place = Place::Unlinked;
+                    }
+                    self.grown(id, &look, now);
+                }
+                Ok(None) => {
+                    if self.open(id, now).is_err() && matches!(self.streams.get(&id).map(|s| &s.place), Some(Place::Moved(_))) {
+                        self.find_moved(id, now);
+                    }
+                }
+                Err(error) => tracing::warn!(stream = %id, %error, "failed to look at an open file"),
+            }
+        }
+    }
+
+    /// Opens a stream's file by its path, if it is still that file.
+    pub(super) fn open(&mut self, id: StreamId, now: Now) -> Result<(), ReadError> {
+        let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
+        if stream.is_open() {
+            return Ok(());
+        }
+        let absent = || ReadError::Io(std::io::Error::from(std::io::ErrorKind::NotFound));
+        let path = stream.path().ok_or_else(absent)?.to_owned();
+        let root = self.discovery.folders().find(|(f, _)| Some(*f) == path.parent()).map(|(_, r)| std::rc::Rc::clone(r));
+        let file = root.ok_or_else(absent)?.open_file(&path).map_err(|error| match error {
+            crate::source::root::Error::Io(error) => ReadError::Io(error),
+            outside @ crate::source::root::Error::Outside { .. } => ReadError::Io(std::io::Error::other(outside.to_string())),
+        })?;
+        let look = Look::at_file(&file)?;
+        if look.key != stream.key {
+            self.relook.insert(path);
+            return Err(absent());
+        }
+        stream.open(file);
+        stream.looked = now.mono;
+        Ok(())
+    }
+
+    /// Closes files that owe nothing, the ones that changed longest ago first, so that not too many are open.
+    fn close_idle(&mut self, now: Now) {
+        let open = self.streams.values().filter(|s| s.is_open()).count();
+        let over = open.saturating_sub(self.plan.limits.open_files);
+        if over == 0 {
+            return;
+        }
+        let mut idle: Vec<(Instant, StreamId)> = self
+            .streams
+            .values()
+            .filter(|s| s.is_open() && !s.active && matches!(s.place, Place::At(_)) && !self.owes(s.id))
+            .map(|s| (s.changed, s.id))
+            .collect();
+        idle.sort();
+        for (_, id) in idle.into_iter().take(over) {
+            if let Some(stream) = self.streams.get_mut(&id) {
+                stream.close();
+                stream.looked = now.mono;
+            }
+        }
+    }
+
+    /// Whether a required lane has not settled all that is known of a stream.
+    pub(super) fn owes(&self, id: StreamId) -> bool {
+        let Some(stream) = self.streams.get(&id) else { return false };
+        self.lanes.iter().filter(|l| l.plan.required).filter_map(|l| l.tracks.get(&id)).any(|t| t.settled.offset < stream.size)
+    }
+
+    /// Brings the streams of the state to life; where their files are now comes out in the first scan.
+    pub(super) fn resume_streams(&mut self, now: Now) {
+        let records: Vec<_> = self.store.model().streams.iter().map(|(id, r)| (*id, r.clone())).collect();
+        for (id, record) in records {
+            self.index_lead(id, record.lead_hash);
+            if record.phase != 0 {
+                continue;
+            }
+            let stream = Stream::new(&record, id, now.mono);
+            self.by_key.insert(stream.key, id);
+            if let Some(path) = stream.path() {
+                self.by_path.insert(path.to_owned(), stream.key);
+            }
+            self.streams.insert(id, stream);
+        }
+    }
+
+    /// Streams of the state that the first scan did not find anywhere.
+    fn after_first_scan(&mut self, now: Now) {
+        let missing: Vec<(StreamId, FileKey, PathBuf)> = self
+            .streams
+            .values()
+            .filter_map(|s| {
+                let path = s.path()?;
+                let named = self.discovery.found().contains_key(path) && self.by_path.get(path) == Some(&s.key);
+                (!named && !s.is_open()).then(|| (s.id, s.key, path.to_owned()))
+            })
+            .collect();
+        for (id, key, path) in missing {
+            self.by_path.remove(&path);
+            let wanted = self.store.model().streams.get(&id).is_some_and(|r| self.plan.sources.iter().any(|s| s.name == r.source));
+            if wanted {
+                self.displace(key, &path, now);
+            }
+        }
+    }
+
+    pub(super) fn index_lead(&mut self, id: StreamId, lead: u64) {
+        if lead != 0 {
+            let ids = self.by_lead.entry(lead).or_default();
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+    }
+}
+
+/// Finds a file by its inode among the names of a folder.
+fn find_inode(root: &crate::source::root::Root, folder: &Path, key: FileKey) -> Option<PathBuf> {
+    use std::os::unix::ffi::OsStrExt as _;
+    let fd = root.open_folder(folder).ok()?;
+    for entry in rustix::fs::Dir::read_from(&fd).ok()? {
+        let entry = entry.ok()?;
+        if entry.ino() != key.ino {
+            continue;
+        }
+        let path = folder.join(std::ffi::OsStr::from_bytes(entry.file_name().to_bytes()));
+        if root.look(&path).is_ok_and(|look| look.key == key) {
+            return Some(path);
+        }
+    }
+    None
+}
+
+impl Engine {
+    /// Like [`displace`](Self::displace), for a path that turned out wrong in the middle of something else.
+    pub(super) fn displaced_now(&mut self, key: FileKey, path: &Path, now: Now) {
+        self.displace(key, path, now);
+        self.relook.insert(path.to_owned());
+        self.listed = true;
+    }
+}

@@ -1,0 +1,123 @@
+//! Throws and lifts kill switches.
+
+use serde_json::json;
+
+use crate::lane::kill_switch::{self, Effect, Switch, mode_number};
+use crate::state::StreamId;
+use crate::state::entry::{CursorRecord, Kind, Range, SwitchRecord};
+use crate::state::ledger::Action;
+
+use super::{Engine, Now};
+
+impl Engine {
+    /// Makes the switches of the state agree with those of the plan and of the machine.
+    pub(super) fn set_switches(&mut self, now: Now) {
+        let wanted: Vec<Switch> = self.plan.switches.iter().chain(&self.local).cloned().collect();
+        let before = self.store.model().switches.clone();
+        let mut changed = false;
+        for switch in &wanted {
+            let scope = switch.scope.to_string();
+            let old = before.get(&scope);
+            let mode = mode_number(switch.effect);
+            if old.is_some_and(|o| o.mode == mode && o.reason == switch.reason && o.requested_by == switch.requested_by) {
+                continue;
+            }
+            changed = true;
+            let what = if old.is_some() { "changed" } else { "thrown" };
+            self.say(&scope, what, switch.effect, &switch.reason, &switch.requested_by, now);
+            self.store.put(Kind::SwitchPut(SwitchRecord {
+                scope,
+                engaged: true,
+                mode,
+                reason: switch.reason.clone(),
+                requested_by: switch.requested_by.clone(),
+                since: old.map_or(now.wall, |o| o.since),
+            }));
+        }
+        for (scope, old) in &before {
+            if wanted.iter().any(|s| s.scope.to_string() == *scope) {
+                continue;
+            }
+            changed = true;
+            self.say(scope, "lifted", kill_switch::effect_of(old), &old.reason, &old.requested_by, now);
+            self.store.put(Kind::SwitchPut(SwitchRecord { engaged: false, ..old.clone() }));
+        }
+        if changed {
+            self.after_switch(now);
+        }
+    }
+
+    fn say(&mut self, scope: &str, what: &str, effect: Effect, reason: &str, by: &str, now: Now) {
+        let mode = if effect == Effect::Discard { "Discard" } else { "Hold" };
+        let fields = json!({"scope": scope, "change": what, "mode": mode, "reason": reason, "requestedBy": by});
+        let message = format!("kill switch {scope} {what} ({mode}) by {}: {reason}", if by.is_empty() { "unknown" } else { by });
+        self.store.enter(now.wall, Action::KillSwitch, message, &fields);
+    }
+
+    /// Stops what is queued where a switch is engaged, opens and closes what Discard leaves out, and wakes what may pass again.
+    fn after_switch(&mut self, now: Now) {
+        self.put_cursors();
+        let switches: Vec<SwitchRecord> = self.store.model().switches.values().cloned().collect();
+        let sources: Vec<String> = self.plan.sources.iter().map(|s| s.name.clone()).collect();
+        for name in &sources {
+            // A source's own gate stops it in every lane, so it is shut only if no lane may have it.
+            let stopped = self.lanes.iter().all(|l| kill_switch::covering(&switches, Some(name), &l.plan.name) != Effect::Pass);
+            if stopped {
+                self.source_gates.entry(name.clone()).or_default().shut();
+            }
+        }
+        for lane in &self.lanes {
+            if kill_switch::covering(&switches, None, &lane.plan.name) != Effect::Pass {
+                lane.gate.shut();
+            }
+        }
+        // What lies behind the frontier now is no longer owed while Discard lasts; looked at once more before a range is closed.
+        let ids: Vec<StreamId> = self.streams.keys().copied().collect();
+        for id in &ids {
+            if let Some(Ok(Some(look))) = self.streams.get_mut(id).filter(|s| s.is_open()).map(|s| s.look(now.mono)) {
+                self.grown(*id, &look, now);
+            }
+        }
+        for id in ids {
+            self.set_discard(id, &switches);
+            if let Some(stream) = self.streams.get_mut(&id) {
+                stream.active = true;
+            }
+        }
+        self.stuck = false;
+    }
+
+    /// Opens or closes the range that Discard leaves out of a stream, in each lane.
+    pub(super) fn set_discard(&mut self, id: StreamId, switches: &[SwitchRecord]) {
+        let Some(record) = self.store.model().streams.get(&id).cloned() else { return };
+        let Some(size) = self.streams.get(&id).map(|s| s.size.max(record.frontier.offset)) else { return };
+        let lanes: Vec<(u32, Effect)> = self
+            .lanes
+            .iter()
+            .filter(|l| l.tracks.contains_key(&id))
+            .map(|l| (l.number, kill_switch::covering(switches, Some(&record.source), &l.plan.name)))
+            .collect();
+        for (lane, effect) in lanes {
+            let cursor = self.store.model().cursors.get(&(lane, id)).cloned();
+            let mut cursor = cursor.unwrap_or_else(|| {
+                let track = self.lanes.iter().find(|l| l.number == lane).and_then(|l| l.tracks.get(&id));
+                CursorRecord {
+                    lane,
+                    stream: id.0.to_vec(),
+                    position: track.map(|t| t.settled).unwrap_or_default(),
+                    tally: track.map(|t| t.tally).unwrap_or_default(),
+                    discard: Vec::new(),
+                }
+            });
+            let open = cursor.discard.iter_mut().find(|r| r.to == u64::MAX);
+            match (effect, open) {
+                (Effect::Discard, None) => cursor.discard.push(Range { from: record.frontier.offset, to: u64::MAX }),
+                // Hold ends what Discard began; so does lifting it.
+                (Effect::Hold | Effect::Pass, Some(range)) => range.to = size,
+                _ => continue,
+            }
+            cursor.discard.retain(|r| r.from < r.to);
+            self.store.put(Kind::CursorPut(cursor));
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! What the agent is to do: a policy, resolved into what the engine and the sinks need.
+
+use std::path::PathBuf;
+
+use crate::format;
+use crate::lane::kill_switch::Switch;
+use crate::source::envelope::Envelope;
+use crate::source::pattern::Pattern;
+
+/// A resolved policy.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The policy's name.
+    pub policy: String,
+    /// BLAKE3 of the policy's text, in hex.
+    pub digest: String,
+    /// Bounds.
+    pub limits: Limits,
+    /// In the policy's order: a file belongs to the first that matches it.
+    pub sources: Vec<SourcePlan>,
+    /// One lane each.
+    pub sinks: Vec<SinkPlan>,
+    /// The engaged kill switches.
+    pub switches: Vec<Switch>,
+}
+
+/// Bounds of one agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of encoded records in memory, all lanes together.
+    pub in_flight: usize,
+    /// Longest line that stays whole, in bytes.
+    pub line: usize,
+    /// Files held open beside those that owe bytes to a required lane.
+    pub open_files: usize,
+    /// Seconds that SIGTERM gives the lanes.
+    pub drain_seconds: u64,
+}
+
+/// What to read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SourcePlan {
+    /// The source's name.
+    pub name: String,
+    /// Path patterns.
+    pub patterns: Vec<Pattern>,
+    /// What to leave out.
+    pub exclude: Vec<Pattern>,
+    /// What container runtimes wrapped around the lines.
+    pub envelope: Envelope,
+    /// Files and lanes met for the first time begin at their end.
+    pub start_now: bool,
+    /// Grammar and what goes with it.
+    pub settings: format::Settings,
+}
+
+/// Where to deliver.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SinkPlan {
+    /// The sink's name.
+    pub name: String,
+    /// What retention waits for.
+    pub required: bool,
+    /// The sources that it takes; `None` = all.
+    pub sources: Option<Vec<String>>,
+    /// How.
+    pub kind: SinkKind,
+}
+
+/// A sink's type and settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SinkKind {
+    /// Canonical JSONL in a file that is rotated.
+    File(FilePlan),
+    /// One JSON line a record on standard output.
+    Stdout,
+}
+
+/// Settings of a `File` sink.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilePlan {
+    /// The live file.
+    pub path: PathBuf,
+    /// It is rotated before it would grow beyond this, in bytes; 0 = never for its size.
+    pub max_size: u64,
+    /// It is rotated when this changes.
+    pub cycle: Cycle,
+    /// What its archives are compressed with.
+    pub compression: crate::source::decompress::Compression,
+    /// Archives older than this are removed, in days; 0 = never for their age.
+    pub max_age_days: u32,
+    /// Archives beyond this number are removed, the oldest first; 0 = never for their number.
+    pub max_files: u32,
+    /// Archives beyond this many bytes are removed, the oldest first; 0 = never for their size.
+    pub max_total_size: u64,
+}
+
+/// When a file is rotated whatever its size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Cycle {
+    /// Never.
+    #[default]
+    None,
+    /// At the full hour.
+    Hour,
+    /// At midnight.
+    Day,
+    /// At the first of a month.
+    Month,
+}
+
+impl SinkPlan {
+    /// Where the records go: with name and type it makes the lane's key.
+    pub fn destination(&self) -> String {
+        match &self.kind {
+            SinkKind::File(file) => file.path.display().to_string(),
+            SinkKind::Stdout => "stdout".to_owned(),
+        }
+    }
+
+    /// The type's name in the policy.
+    pub fn type_name(&self) -> &'static str {
+        match self.kind {
+            SinkKind::File(_) => "File",
+            SinkKind::Stdout => "Stdout",
+        }
+    }
+
+    /// Whether it takes a source's records.
+    pub fn takes(&self, source: &str) -> bool {
+        self.sources.as_ref().is_none_or(|names| names.iter().any(|n| n == source))
+    }
+}

@@ -1,0 +1,186 @@
+//! Which stream a file is, told by its content.
+//!
+//! Device and inode only say where to look first. A file of another inode whose first bytes have a stream's digest is this stream
+//! so far. [`Comparison`] reads a candidate once and compares it with every stream that begins like it.
+
+use std::fs::File;
+use std::io;
+use std::ops::ControlFlow;
+
+use crate::format::record_hash;
+use crate::state::StreamId;
+use crate::state::entry::{Position, StreamRecord};
+
+use super::decompress::{Compression, Decoder};
+use super::digest::{self, Digest, HEAD, lead_hash};
+use super::frame::{Scratch, frame};
+use super::stream::{Stream, chain_record, framing_of};
+
+/// A file about which nothing is known yet.
+pub struct Candidate {
+    /// Open for reading.
+    pub file: File,
+    /// How it is compressed.
+    pub compression: Compression,
+    /// Its first plain bytes, at most [`HEAD`].
+    pub head: Vec<u8>,
+    /// Its plain length; for a compressed file only after it was read to its end.
+    pub len: u64,
+}
+
+/// What reading a candidate found.
+#[derive(Debug, Default)]
+pub struct Comparison {
+    /// The stream with the farthest frontier up to which the candidate is that stream.
+    pub equal: Option<(StreamId, u64)>,
+    /// Plain bytes of the candidate.
+    pub len: u64,
+}
+
+impl Candidate {
+    /// Reads the first bytes.
+    pub fn open(file: File, size: u64) -> io::Result<Self> {
+        let mut head = vec![0; HEAD];
+        let n = read_full(&file, &mut head, 0)?;
+        head.truncate(n);
+        let compression = Compression::detect(&head);
+        let mut candidate = Self { file, compression, head, len: size };
+        if compression != Compression::None {
+            let mut decoder = candidate.reader()?;
+            let mut head = vec![0; HEAD];
+            let n = decoder.read(&mut head)?;
+            head.truncate(n);
+            candidate.head = head;
+        }
+        Ok(candidate)
+    }
+
+    /// Its plain bytes from the first on.
+    pub fn reader(&self) -> io::Result<Decoder> {
+        Decoder::new(self.file.try_clone()?, self.compression)
+    }
+
+    /// The hash by which streams that begin like it are looked up.
+    pub fn lead(&self) -> u64 {
+        lead_hash(&self.head)
+    }
+
+    /// Whether a stream can begin like this, as far as the first bytes tell.
+    pub fn begins_like(&self, record: &StreamRecord) -> bool {
+        let len = (record.head_len as usize).min(HEAD);
+        match self.head.get(..len) {
+            Some(head) => len > 0 && digest::head_hash(head) == record.head_hash,
+            // Shorter than what is known of the stream: its lead was equal.
+            None => true,
+        }
+    }
+
+    /// Compares it with streams by their digests. A compressed file is read to its end, which verifies it.
+    pub fn compare(&self, records: &[(StreamId, &StreamRecord)]) -> io::Result<Comparison> {
+        let mut marks: Vec<(u64, StreamId, digest::Hash)> = records
+            .iter()
+            .filter_map(|(id, r)| Some((r.frontier.offset, *id, digest::hash_from(&r.digest)?)))
+            .filter(|(at, ..)| *at > 0)
+            .collect();
+        marks.sort_unstable_by_key(|(at, ..)| *at);
+        let mut comparison = Comparison::default();
+        let mut digest = Digest::default();
+        let mut reader = self.reader()?;
+        let mut buffer = vec![0; 256 << 10];
+        let mut marks = marks.into_iter().peekable();
+        loop {
+            if marks.peek().is_none() && self.compression == Compression::None {
+                break;
+            }
+            let n = reader.read(&mut buffer)?;
+            let mut rest = &buffer[..n];
+            while let Some((at, id, expected)) = marks.peek() {
+                let until = (at - digest.len()) as usize;
+                if until > rest.len() {
+                    break;
+                }
+                digest.update(&rest[..until]);
+                rest = &rest[until..];
+                if digest.digest() == *expected {
+                    comparison.equal = Some((*id, *at));
+                }
+                marks.next();
+            }
+            digest.update(rest);
+            comparison.len = reader.at();
+            if reader.ended() {
+                break;
+            }
+        }
+        if self.compression == Compression::None {
+            comparison.len = comparison.len.max(self.len);
+        }
+        Ok(comparison)
+    }
+
+    /// Whether every byte of it is what the stream's readable file holds.
+    pub fn is_within(&self, stream: &mut Stream, record: &StreamRecord, len: u64) -> io::Result<bool> {
+        let mut reader = self.reader()?;
+        let mut buffer = vec![0; 64 << 10];
+        while reader.at() < len {
+            let at = reader.at();
+            let want = buffer.len().min((len - at) as usize);
+            let n = reader.read(&mut buffer[..want])?;
+            if n == 0 {
+                break;
+            }
+            match stream.holds(record, at, &buffer[..n]) {
+                Ok(true) => {}
+                Ok(false) => return Ok(false),
+                Err(super::stream::ReadError::StartedOver) => return Ok(false),
+                Err(super::stream::ReadError::Io(error)) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether it is a piece of the stream that ends before the frontier, told by the record ends that the stream remembers.
+    pub fn ends_within(&self, stream: &Stream, record: &StreamRecord) -> io::Result<bool> {
+        let framing = framing_of(record);
+        let mut scratch = Scratch::default();
+        let mut position = Position::default();
+        let mut hash = 0;
+        let mut reader = self.reader()?;
+        let mut buffer = Vec::new();
+        let mut at = 0;
+        loop {
+            let filled = buffer.len();
+            buffer.resize(filled + framing.window().max(256 << 10), 0);
+            let n = reader.read(&mut buffer[filled..])?;
+            buffer.truncate(filled + n);
+            let mut after = position;
+            frame(&framing, &mut scratch, position, &buffer, at, false, |r| {
+                hash = chain_record(hash, record_hash(r.text), r.bytes);
+                after = r.after;
+                ControlFlow::Continue(())
+            });
+            position = after;
+            buffer.drain(..(position.read_from() - at) as usize);
+            at = position.read_from();
+            if reader.ended() {
+                break;
+            }
+        }
+        Ok(position.offset > 0 && stream.hash_at(position.offset) == Some(hash))
+    }
+}
+
+/// Reads as much as there is, up to all of `buffer`.
+pub fn read_full(file: &File, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+    use std::os::unix::fs::FileExt as _;
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read_at(&mut buffer[filled..], at + filled as u64) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}

@@ -1,0 +1,370 @@
+//! A stream at run time: its open file, and reading that notices when the file is no longer what it was.
+//!
+//! Every read is followed by a look at the bytes before the frontier: if they are not what was handed out, the file started over, and
+//! what was read is thrown away. Nobody can take away or put in bytes before the frontier without being seen.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use crate::format::Encoder;
+use crate::state::StreamId;
+use crate::state::entry::{FileKey, FrontierPut, Position, StreamRecord};
+
+use super::decompress::{Compression, Decoder};
+use super::digest::{self, BLOCK, Digest, HEAD};
+use super::envelope::Envelope;
+use super::frame::{Encoding, Framing};
+use super::lease::{self, Writers};
+use super::root::Look;
+
+/// Bytes before the frontier that every read compares.
+const WITNESS: usize = 64;
+/// Record ends that are remembered, to recognise a copy that is shorter than what was read.
+const ENDS: usize = 256;
+
+/// Where a stream's file is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// At a path that a source names.
+    At(PathBuf),
+    /// Somewhere that no source names; open, or to be opened by its folder.
+    Moved(PathBuf),
+    /// It has no name any more, but is open.
+    Unlinked,
+    /// Its content is nowhere to be found.
+    Gone,
+}
+
+/// Why bytes could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The file holds other bytes than those that were read before.
+    #[error("the file started over")]
+    StartedOver,
+    /// The operating system refused.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// A hash of everything up to a record's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordEnd {
+    /// Offset of the end.
+    pub at: u64,
+    /// Hash of all records up to it.
+    pub hash: u64,
+}
+
+/// Extends the hash of all records by one more.
+pub fn chain_record(hash: u64, record: u64, bytes: u64) -> u64 {
+    (hash.rotate_left(23) ^ record).wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(bytes)
+}
+
+/// A stream at run time.
+pub struct Stream {
+    /// Its identity.
+    pub id: StreamId,
+    /// The source's place in the plan; `None` if no source wants it now.
+    pub source: Option<usize>,
+    /// What its records depend on.
+    pub framing: Framing,
+    /// Where its file is.
+    pub place: Place,
+    /// Which file.
+    pub key: FileKey,
+    /// How the file is compressed.
+    pub compression: Compression,
+    /// Logical offset of the file's first byte.
+    pub base: u64,
+    /// Logical offset behind the last byte that was seen.
+    pub size: u64,
+    /// Modification time of the file, nanoseconds since 1970.
+    pub modified: i64,
+    /// Its end is confirmed: it lies aside, and no one writes to it.
+    pub finished: bool,
+    /// It was seen since the agent started.
+    pub watched: bool,
+    /// Its first line was found to be whole, or joined: it need not wait for another stream.
+    pub head_checked: bool,
+    /// When the file was last looked at.
+    pub looked: Instant,
+    /// When it was last seen to change.
+    pub changed: Instant,
+    /// There may be something to read or to hand over.
+    pub active: bool,
+    /// What is wrong with it, told once.
+    pub trouble: Option<String>,
+    /// Encodes its records.
+    pub encoder: Option<Box<Encoder>>,
+    file: Option<File>,
+    decoder: Option<Decoder>,
+    front: Option<Box<Front>>,
+    ends: VecDeque<RecordEnd>,
+    end_hash: Option<u64>,
+}
+
+/// What is needed to go on at the frontier.
+struct Front {
+    digest: Digest,
+    witness: [u8; WITNESS],
+    witnessed: usize,
+    head: Vec<u8>,
+}
+
+impl Stream {
+    /// A stream as the state has it. Its file is not open yet.
+    pub fn new(record: &StreamRecord, id: StreamId, now: Instant) -> Self {
+        let extent = record.extents.last();
+        let path = extent.map(|e| bytes_path(&e.path)).unwrap_or_default();
+        Self {
+            id,
+            source: None,
+            framing: framing_of(record),
+            place: if record.phase == 0 { Place::At(path) } else { Place::Gone },
+            key: extent.map(|e| e.file).unwrap_or_default(),
+            compression: Compression::from_number(extent.map_or(0, |e| e.compression)),
+            base: record.base,
+            size: record.seen,
+            modified: record.modified,
+            finished: false,
+            watched: false,
+            head_checked: record.frontier.offset > record.begins_at,
+            looked: now,
+            changed: now,
+            active: true,
+            trouble: None,
+            encoder: None,
+            file: None,
+            decoder: None,
+            front: None,
+            ends: VecDeque::new(),
+            end_hash: (record.frontier.offset == record.begins_at).then_some(0),
+        }
+    }
+
+    /// The path under which it is known at the moment.
+    pub fn path(&self) -> Option<&Path> {
+        match &self.place {
+            Place::At(path) | Place::Moved(path) => Some(path),
+            Place::Unlinked | Place::Gone => None,
+        }
+    }
+
+    /// Its file is open.
+    pub fn is_open(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// Its bytes can be read, or could be as soon as the file is opened.
+    pub fn is_readable(&self) -> bool {
+        self.file.is_some() || matches!(self.place, Place::At(_) | Place::Moved(_))
+    }
+
+    /// Takes an open file over.
+    pub fn open(&mut self, file: File) {
+        self.file = Some(file);
+        self.decoder = None;
+        self.front = None;
+    }
+
+    /// Closes the file; everything that is needed to go on is in the state.
+    pub fn close(&mut self) {
+        self.file = None;
+        self.decoder = None;
+        self.front = None;
+        self.encoder = None;
+    }
+
+    /// Its content is gone from here.
+    pub fn lose_file(&mut self) {
+        self.close();
+        self.place = Place::Gone;
+        self.finished = false;
+    }
+
+    /// Looks at the open file.
+    pub fn look(&mut self, now: Instant) -> io::Result<Option<Look>> {
+        let Some(file) = &self.file else { return Ok(None) };
+        let look = Look::at_file(file)?;
+        self.looked = now;
+        Ok(Some(look))
+    }
+
+    /// Whether anyone has the file open for writing.
+    pub fn writers(&self) -> Writers {
+        self.file.as_ref().map_or(Writers::Unknown, |f| lease::writers(f.as_fd()))
+    }
+
+    /// Reads the block at the frontier again and compares it with the digest.
+    fn prepare(&mut self, record: &StreamRecord) -> Result<(), ReadError> {
+        if self.front.is_some() {
+            return Ok(());
+        }
+        let frontier = record.digest_end();
+        let chain = digest::hash_from(&record.chain).unwrap_or_default();
+        let start = digest::block_start(frontier);
+        let mut digest = Digest::resume(chain, start);
+        let mut witness = [0; WITNESS];
+        let mut witnessed = 0;
+        let mut head = Vec::new();
+        if frontier > start {
+            let mut block = vec![0; (frontier - start) as usize];
+            if self.read_at(start, &mut block)? < block.len() {
+                return Err(ReadError::StartedOver);
+            }
+            digest.update(&block);
+            if digest::hash_from(&record.digest) != Some(digest.digest()) {
+                return Err(ReadError::StartedOver);
+            }
+            witnessed = block.len().min(WITNESS);
+            witness[..witnessed].copy_from_slice(&block[block.len() - witnessed..]);
+            if (record.head_len as usize) < HEAD && start == 0 {
+                head = block;
+                head.truncate(HEAD);
+            }
+        }
+        self.front = Some(Box::new(Front { digest, witness, witnessed, head }));
+        Ok(())
+    }
+
+    /// Reads from a logical offset as much as there is, up to all of `buffer`.
+    fn read_at(&mut self, from: u64, buffer: &mut [u8]) -> Result<usize, ReadError> {
+        let Some(file) = &self.file else { return Err(io::Error::from(io::ErrorKind::NotFound).into()) };
+        if self.compression != Compression::None {
+            if self.decoder.as_ref().is_none_or(|d| d.at() > from) {
+                self.decoder = Some(Decoder::new(file.try_clone()?, self.compression)?);
+            }
+            let Some(decoder) = &mut self.decoder else { return Ok(0) };
+            while decoder.at() < from && !decoder.ended() {
+                let skip = ((from - decoder.at()) as usize).min(buffer.len());
+                decoder.read(&mut buffer[..skip])?;
+            }
+            return Ok(decoder.read(buffer)?);
+        }
+        let Some(physical) = from.checked_sub(self.base) else { return Err(ReadError::StartedOver) };
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match file.read_at(&mut buffer[filled..], physical + filled as u64) {
+                Ok(0) => break,
+                Ok(n) => filled += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(filled)
+    }
+
+    /// Reads like [`read_at`](Self::read_at), and makes sure that the file was still the stream when the bytes were taken.
+    pub fn read(&mut self, record: &StreamRecord, from: u64, buffer: &mut [u8]) -> Result<usize, ReadError> {
+        self.prepare(record)?;
+        let n = self.read_at(from, buffer)?;
+        if self.compression == Compression::None {
+            self.verify_witness(record.digest_end(), &buffer[..n.min(WITNESS)], from)?;
+        }
+        Ok(n)
+    }
+
+    fn verify_witness(&mut self, frontier: u64, read: &[u8], from: u64) -> Result<(), ReadError> {
+        let Some(front) = &self.front else { return Ok(()) };
+        let (expected, at) = if front.witnessed > 0 {
+            (front.witness[..front.witnessed].to_vec(), frontier - front.witnessed as u64)
+        } else {
+            (read.to_vec(), from)
+        };
+        let mut now = vec![0; expected.len()];
+        let n = self.read_at(at, &mut now)?;
+        if n < now.len() || now != expected { Err(ReadError::StartedOver) } else { Ok(()) }
+    }
+
+    /// Whether the file still holds what was read from it.
+    pub fn verify(&mut self, record: &StreamRecord) -> Result<(), ReadError> {
+        let mut nothing = [0; 0];
+        self.read(record, record.digest_end(), &mut nothing).map(|_| ())
+    }
+
+    /// Moves the frontier over `bytes`, which lie right behind it, to `position`.
+    pub fn advance(&mut self, record: &StreamRecord, bytes: &[u8], position: Position) -> Option<FrontierPut> {
+        let front = self.front.as_mut()?;
+        front.digest.update(bytes);
+        if bytes.len() >= WITNESS {
+            front.witness.copy_from_slice(&bytes[bytes.len() - WITNESS..]);
+            front.witnessed = WITNESS;
+        } else {
+            let kept = front.witnessed.min(WITNESS - bytes.len());
+            front.witness.copy_within(front.witnessed - kept..front.witnessed, 0);
+            front.witness[kept..kept + bytes.len()].copy_from_slice(bytes);
+            front.witnessed = kept + bytes.len();
+        }
+        let (mut head_len, mut head_hash, mut lead_hash) = (record.head_len, record.head_hash, record.lead_hash);
+        if (head_len as usize) < HEAD {
+            let room = HEAD - front.head.len().min(HEAD);
+            front.head.extend_from_slice(&bytes[..bytes.len().min(room)]);
+            if front.head.len() > head_len as usize {
+                head_len = front.head.len() as u32;
+                head_hash = digest::head_hash(&front.head);
+                lead_hash = digest::lead_hash(&front.head);
+            }
+        }
+        Some(FrontierPut {
+            stream: self.id.0.to_vec(),
+            position,
+            chain: front.digest.chain().to_vec(),
+            digest: front.digest.digest().to_vec(),
+            seen: self.size.max(position.offset),
+            head_len,
+            head_hash,
+            lead_hash,
+        })
+    }
+
+    /// Remembers the end of a record at the frontier.
+    pub fn record_end(&mut self, at: u64, record: u64, bytes: u64) {
+        let Some(hash) = self.end_hash.map(|h| chain_record(h, record, bytes)) else { return };
+        self.end_hash = Some(hash);
+        if self.ends.len() == ENDS {
+            self.ends.pop_front();
+        }
+        self.ends.push_back(RecordEnd { at, hash });
+    }
+
+    /// The hash of all records up to one that ends at `at`, if it is remembered.
+    pub fn hash_at(&self, at: u64) -> Option<u64> {
+        let index = self.ends.binary_search_by_key(&at, |e| e.at).ok()?;
+        self.ends.get(index).map(|e| e.hash)
+    }
+
+    /// Whether `bytes` are what the stream holds from `at` on. For comparing a copy while the original is there.
+    pub fn holds(&mut self, record: &StreamRecord, at: u64, bytes: &[u8]) -> Result<bool, ReadError> {
+        let mut mine = vec![0; bytes.len()];
+        let n = self.read(record, at, &mut mine)?;
+        Ok(n == bytes.len() && mine == bytes)
+    }
+}
+
+/// What a stream's records depend on, as its record keeps it.
+pub fn framing_of(record: &StreamRecord) -> Framing {
+    Framing {
+        bound: record.line_bound as usize,
+        envelope: Envelope::from_number(record.envelope),
+        encoding: Encoding::from_number(record.encoding),
+    }
+}
+
+/// A path from an entry's bytes.
+pub fn bytes_path(bytes: &[u8]) -> PathBuf {
+    use std::os::unix::ffi::OsStrExt as _;
+    PathBuf::from(std::ffi::OsStr::from_bytes(bytes))
+}
+
+/// An entry's bytes from a path.
+pub fn path_bytes(path: &Path) -> Vec<u8> {
+    use std::os::unix::ffi::OsStrExt as _;
+    path.as_os_str().as_bytes().to_vec()
+}
+
+const _: () = assert!(WITNESS as u64 <= BLOCK);
