@@ -98,7 +98,7 @@ impl Agent {
 
     /// Keeps its state elsewhere.
     pub fn state_at(&mut self, state: &Path) {
-        self.state = state.to_owned();
+        state.clone_into(&mut self.state);
     }
 
     /// What was done to it.
@@ -121,7 +121,13 @@ impl Agent {
         ensure!(self.child.is_none(), "the agent is already running");
         let log = OpenOptions::new().create(true).append(true).open(&self.log)?;
         let child = Command::new(binary()?)
-            .args(["run".as_ref(), "-f".as_ref(), self.policy.as_os_str(), "--state-dir".as_ref(), self.state.as_os_str()])
+            .args([
+                "run".as_ref(),
+                "-f".as_ref(),
+                self.policy.as_os_str(),
+                "--state-dir".as_ref(),
+                self.state.as_os_str(),
+            ])
             .args(["--listen", &self.asker.0.to_string()])
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())

@@ -65,7 +65,13 @@ impl Lane {
     /// Fails where bytes have appeared or vanished.
     pub fn balance(&self) -> Result<()> {
         let sum: u64 = self.terms.iter().map(|count| count.bytes).sum();
-        ensure!(sum == self.seen.bytes, "lane {}: seen {} bytes, accounted for {sum}: {}", self.name, self.seen.bytes, self);
+        ensure!(
+            sum == self.seen.bytes,
+            "lane {}: seen {} bytes, accounted for {sum}: {}",
+            self.name,
+            self.seen.bytes,
+            self
+        );
         Ok(())
     }
 }
@@ -107,7 +113,8 @@ pub fn sample(metrics: &str, name: &str, label: &str, value: &str) -> Option<f64
     metrics.lines().find_map(|line| {
         let (series, number) = line.rsplit_once(' ')?;
         let (found, labels) = series.split_once('{')?;
-        (found == name && labels.trim_end_matches('}').split(',').any(|pair| pair == wanted)).then(|| number.parse().ok())?
+        (found == name && labels.trim_end_matches('}').split(',').any(|pair| pair == wanted))
+            .then(|| number.parse().ok())?
     })
 }
 

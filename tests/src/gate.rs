@@ -34,7 +34,8 @@ impl Gate {
     /// Called before the agent is started or continued: waits for the writers that are at work.
     pub fn up(&self) {
         let state = self.state();
-        let mut state = self.changed.wait_while(state, |state| state.holders > 0).unwrap_or_else(PoisonError::into_inner);
+        let mut state =
+            self.changed.wait_while(state, |state| state.holders > 0).unwrap_or_else(PoisonError::into_inner);
         state.up = true;
     }
 

@@ -48,6 +48,16 @@ impl History {
         self.events().iter().any(|(at, event)| disturbs(*event) && (from..=to).contains(at))
     }
 
+    /// Whether the agent was up and answering at an instant.
+    pub fn up(&self, at: Instant) -> bool {
+        let events = self.events();
+        events
+            .iter()
+            .take_while(|(when, _)| *when <= at)
+            .last()
+            .is_some_and(|(_, event)| matches!(event, Event::Ready | Event::Thawed))
+    }
+
     /// How long the agent was up and answering between two instants.
     pub fn awake(&self, from: Instant, to: Instant) -> Duration {
         let mut total = Duration::ZERO;
@@ -76,12 +86,15 @@ mod tests {
         let began = Instant::now();
         let at = |seconds| began + Duration::from_secs(seconds);
         let history = History::default();
-        for (seconds, event) in [(1, Event::Ready), (4, Event::Killed), (6, Event::Ready), (7, Event::Frozen), (9, Event::Thawed)] {
+        for (seconds, event) in
+            [(1, Event::Ready), (4, Event::Killed), (6, Event::Ready), (7, Event::Frozen), (9, Event::Thawed)]
+        {
             history.enter_at(at(seconds), event);
         }
         assert_eq!(history.awake(at(0), at(10)), Duration::from_secs(3 + 1 + 1));
         assert_eq!(history.awake(at(2), at(3)), Duration::from_secs(1));
         assert_eq!(history.awake(at(4), at(6)), Duration::ZERO);
+        assert!(history.up(at(2)) && !history.up(at(5)) && !history.up(at(8)) && history.up(at(9)));
         assert!(history.disturbed(at(3), at(5)) && !history.disturbed(at(5), at(6)));
     }
 }

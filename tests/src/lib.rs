@@ -17,8 +17,10 @@ pub mod output;
 pub mod policy;
 pub mod rng;
 pub mod room;
+pub mod sampler;
 pub mod skip;
-//tormentor
+pub mod stage;
+pub mod tormentor;
 pub mod wait;
-//watch
-//writer
+pub mod watch;
+pub mod writer;

@@ -15,7 +15,10 @@ impl Small {
     /// Mounts one at `path`, which is made.
     pub fn mount(path: &Path, bytes: u64) -> Result<Self> {
         fs::create_dir_all(path)?;
-        let done = Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "waybill-test"]).arg(path).status();
+        let done = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "waybill-test"])
+            .arg(path)
+            .status();
         ensure!(done.context("failed to start mount")?.success(), "failed to mount a tmpfs at {}", path.display());
         Ok(Self(path.to_owned()))
     }

@@ -103,10 +103,21 @@ fn take(case: &Case<'_>, index: &mut Index, record: &Record, text: u128, verdict
     let stream = record.id.stream;
     let home = index.settle(stream, place.home);
     if home != place.home {
-        verdict.add(Kind::Mixed, format!("{} is of {}, but its stream is {}", shown(case, record), case.incarnation(place.home), case.incarnation(home)));
+        verdict.add(
+            Kind::Mixed,
+            format!(
+                "{} is of {}, but its stream is {}",
+                shown(case, record),
+                case.incarnation(place.home),
+                case.incarnation(home)
+            ),
+        );
     }
     if place.offset != record.id.offset {
-        verdict.add(Kind::WrongOffset, format!("{} was written at {} of {}", shown(case, record), place.offset, case.incarnation(place.home)));
+        verdict.add(
+            Kind::WrongOffset,
+            format!("{} was written at {} of {}", shown(case, record), place.offset, case.incarnation(place.home)),
+        );
     }
     if place.piece.is_some() && !record.partial {
         verdict.add(Kind::Unmarked, shown(case, record));
@@ -124,16 +135,28 @@ fn take(case: &Case<'_>, index: &mut Index, record: &Record, text: u128, verdict
 }
 
 /// Puts the fragments of a long line together and takes the line.
-fn rejoin(case: &Case<'_>, index: &mut Index, stream: u128, line: u64, mut pieces: Vec<&Record>, verdict: &mut Verdict) {
+fn rejoin(
+    case: &Case<'_>,
+    index: &mut Index,
+    stream: u128,
+    line: u64,
+    mut pieces: Vec<&Record>,
+    verdict: &mut Verdict,
+) {
     let number = |record: &Record| record.fragment.map_or(0, |fragment| fragment.index);
     pieces.sort_by_key(|record| (number(record), record.id));
     pieces.dedup_by_key(|record| (number(record), record.id));
     let first = pieces[0];
     let in_order = pieces.iter().enumerate().all(|(at, record)| number(record) == at as u64);
-    let ended = pieces.iter().position(|record| record.fragment.is_some_and(|fragment| fragment.last)) == Some(pieces.len() - 1);
+    let ended = pieces.iter().position(|record| record.fragment.is_some_and(|fragment| fragment.last))
+        == Some(pieces.len() - 1);
     let whole: Vec<u8> = pieces.iter().flat_map(|record| record.text.bytes()).copied().collect();
     if !in_order || !ended {
-        let why = format!("{} fragments of the line at {line} of stream {stream:032x} do not make a line, from {}", pieces.len(), shown(case, first));
+        let why = format!(
+            "{} fragments of the line at {line} of stream {stream:032x} do not make a line, from {}",
+            pieces.len(),
+            shown(case, first)
+        );
         index.torn.push((stream, line, why));
     } else if first.id.offset != line {
         verdict.add(Kind::WrongOffset, format!("{} is the first fragment of the line at {line}", shown(case, first)));
@@ -155,14 +178,20 @@ fn account(case: &Case<'_>, index: &Index, ledger: &losses::Ledger<'_>, verdict:
                 continue;
             }
             let home = (book_at, line.at.incarnation);
-            let missing: Vec<Span> = line.spans().zip(0..).filter(|(_, piece)| !piece_arrived(index, line, *piece)).map(|(span, _)| span).collect();
+            let missing: Vec<Span> = line
+                .spans()
+                .zip(0..)
+                .filter(|(_, piece)| !piece_arrived(index, line, *piece))
+                .map(|(span, _)| span)
+                .collect();
             let entered = missing.iter().all(|span| ledger.covers((book_at, span.incarnation), *span));
             if entered {
                 verdict.totals.entered += 1;
             } else if missing.iter().all(|span| unseeable(case, (book_at, span.incarnation), index, ledger)) {
                 verdict.totals.unseen += 1;
             } else {
-                let text = format!("{} at {} (+{}) of {}", book.name, line.at.offset, line.at.len, case.incarnation(home));
+                let text =
+                    format!("{} at {} (+{}) of {}", book.name, line.at.offset, line.at.len, case.incarnation(home));
                 verdict.add(Kind::Lost, text);
             }
         }
@@ -180,7 +209,10 @@ fn arrived(index: &Index, line: &Line, verdict: &mut Verdict) -> bool {
     let Some(pieces) = &line.pieces else { return whole };
     let came = pieces.iter().filter(|(_, hash)| index.seen.contains_key(hash)).count();
     if whole && came > 0 {
-        verdict.add(Kind::TwoIds, format!("the line at {} of incarnation {} came joined and in pieces", line.at.offset, line.at.incarnation));
+        verdict.add(
+            Kind::TwoIds,
+            format!("the line at {} of incarnation {} came joined and in pieces", line.at.offset, line.at.incarnation),
+        );
     }
     if whole {
         verdict.totals.joined += 1;
@@ -207,8 +239,15 @@ impl Case<'_> {
     fn incarnation(&self, (book, number): Place) -> String {
         let book = &self.books[book];
         let incarnation = &book.incarnations[number];
-        let gone = incarnation.gone.map_or("there".to_owned(), |(at, how)| format!("gone {how:?} after {:?}", at - incarnation.created));
-        format!("{} incarnation {number} ({}, {} bytes, {gone})", book.name, incarnation.path.display(), incarnation.size)
+        let gone = incarnation
+            .gone
+            .map_or("there".to_owned(), |(at, how)| format!("gone {how:?} after {:?}", at - incarnation.created));
+        format!(
+            "{} incarnation {number} ({}, {} bytes, {gone})",
+            book.name,
+            incarnation.path.display(),
+            incarnation.size
+        )
     }
 
     /// Whether a loss of an incarnation's content can be forgiven at all.
@@ -216,7 +255,7 @@ impl Case<'_> {
         let Some((at, how)) = self.books[book].incarnations[number].gone else { return false };
         match how {
             How::Down | How::Blind => true,
-            How::Unlinked => self.history.disturbed(at, at + Duration::from_hours(1)),
+            How::Unlinked => !self.history.up(at) || self.history.disturbed(at, at + Duration::from_hours(1)),
             How::Ahead => self.history.disturbed(earlier(at, COMMIT), at + COMMIT),
         }
     }

@@ -58,7 +58,9 @@ impl Output {
     pub fn take(&mut self, line: &[u8], file: usize, at: usize) {
         let parsed = match line.strip_suffix(b"\n") {
             None => Err("torn".to_owned()),
-            Some(whole) => serde_json::from_slice::<Value>(whole).map_err(|error| error.to_string()).and_then(|value| Parsed::new(value, file, at)),
+            Some(whole) => serde_json::from_slice::<Value>(whole)
+                .map_err(|error| error.to_string())
+                .and_then(|value| Parsed::new(&value, file, at)),
         };
         match parsed {
             Ok(Parsed::Record(record)) => self.records.push(record),
@@ -82,7 +84,11 @@ impl Output {
 
     /// The texts of all records of a source, in order; text that is not UTF-8 is given as it was.
     pub fn texts(&self, source: &str) -> Vec<Vec<u8>> {
-        self.records.iter().filter(|record| &*record.source == source).map(|record| record.text.bytes().to_vec()).collect()
+        self.records
+            .iter()
+            .filter(|record| &*record.source == source)
+            .map(|record| record.text.bytes().to_vec())
+            .collect()
     }
 }
 

@@ -31,7 +31,8 @@ pub fn within(name: &str, test: impl FnOnce(&Room) -> Result<()>) -> Result<()> 
 
 impl Room {
     fn new(name: &str) -> Result<Self> {
-        let dir = tempfile::Builder::new().prefix(&format!("waybill-{name}-")).tempdir().context("failed to make a room")?;
+        let dir =
+            tempfile::Builder::new().prefix(&format!("waybill-{name}-")).tempdir().context("failed to make a room")?;
         let path = dir.path().canonicalize()?;
         for part in ["logs", "archive", "elsewhere"] {
             fs::create_dir(path.join(part))?;

@@ -10,7 +10,8 @@ use anyhow::{Context, Result};
 pub fn skip(test: &str, why: &str) -> Result<()> {
     println!("SKIPPED: {test}: {why}");
     if let Some(path) = std::env::var_os("WAYBILL_SKIPS") {
-        let mut list = OpenOptions::new().create(true).append(true).open(&path).context("failed to open WAYBILL_SKIPS")?;
+        let mut list =
+            OpenOptions::new().create(true).append(true).open(&path).context("failed to open WAYBILL_SKIPS")?;
         list.write_all(format!("{test}: {why}\n").as_bytes())?;
     }
     Ok(())

@@ -19,7 +19,8 @@ fn find() -> Result<PathBuf> {
         return named.canonicalize().context("failed to resolve WAYBILL_BIN");
     }
     let here = std::env::current_exe()?;
-    let folder = here.ancestors().skip(1).find(|folder| !folder.ends_with("deps")).context("this executable has no folder")?;
+    let folder =
+        here.ancestors().skip(1).find(|folder| !folder.ends_with("deps")).context("this executable has no folder")?;
     let beside = folder.join("waybill");
     if !beside.is_file() {
         let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -27,8 +28,8 @@ fn find() -> Result<PathBuf> {
         if folder.ends_with("release") {
             build.arg("--release");
         }
-        let built = build.current_dir(env!("CARGO_MANIFEST_DIR")).status().context("failed to start cargo")?;
-        ensure!(built.success() && beside.is_file(), "failed to build {}", beside.display());
+        let status = build.current_dir(env!("CARGO_MANIFEST_DIR")).status().context("failed to start cargo")?;
+        ensure!(status.success() && beside.is_file(), "failed to build {}", beside.display());
     }
     Ok(beside)
 }

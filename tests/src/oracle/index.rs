@@ -58,7 +58,15 @@ impl Index {
                 }
             }
         }
-        Self { texts, unique, streams: HashMap::new(), seen: HashMap::new(), common: HashSet::new(), homes: HashMap::new(), torn: Vec::new() }
+        Self {
+            texts,
+            unique,
+            streams: HashMap::new(),
+            seen: HashMap::new(),
+            common: HashSet::new(),
+            homes: HashMap::new(),
+            torn: Vec::new(),
+        }
     }
 
     pub(super) fn find(&self, text: Hash) -> Option<Written> {
@@ -84,7 +92,8 @@ impl Index {
         let home = (book, line.at.incarnation);
         let streams = self.streams(home);
         if streams.is_empty() {
-            return self.unique.contains(&home) || self.common.iter().any(|(_, offset, text)| (*offset, *text) == (line.at.offset, line.text));
+            return self.unique.contains(&home)
+                || self.common.iter().any(|(_, offset, text)| (*offset, *text) == (line.at.offset, line.text));
         }
         streams.iter().any(|stream| self.common.contains(&(*stream, line.at.offset, line.text)))
     }

@@ -2,9 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::Case;
 use super::index::{Index, Place};
 use super::report::{Kind, Verdict};
-use super::Case;
 use crate::book::Span;
 use crate::output::Loss;
 
@@ -35,9 +35,11 @@ impl<'a> Ledger<'a> {
             if let Some(home) = index.homes.get(&stream) {
                 ledger.by_home.entry(*home).or_insert(losses);
             } else if nameless.insert(stream) {
-                match ledger.guess(case, index, &losses) {
-                    Some(home) => _ = ledger.by_home.insert(home, losses),
-                    None => verdict.add(Kind::Unjustified, format!("no content of that name went away: {:?}", losses[0])),
+                if let Some(home) = ledger.guess(case, index, &losses) {
+                    ledger.by_home.insert(home, losses);
+                } else {
+                    let what = format!("no content of that name went away: {:?}", losses[0]);
+                    verdict.add(Kind::Unjustified, what);
                 }
             }
         }
@@ -60,11 +62,18 @@ impl<'a> Ledger<'a> {
     fn guess(&self, case: &Case<'_>, index: &Index, losses: &[&Loss]) -> Option<Place> {
         let end = losses.iter().map(|loss| loss.to).max()?;
         let taken: HashSet<Place> = index.homes.values().copied().collect();
-        case.books.iter().enumerate().filter(|(_, book)| std::path::Path::new(&losses[0].path).starts_with(&book.folder)).find_map(|(at, book)| {
-            let free = |number: &usize| !taken.contains(&(at, *number)) && !self.by_home.contains_key(&(at, *number));
-            let fits = |number: &usize| book.incarnations[*number].gone.is_some() && book.incarnations[*number].size >= end;
-            (0..book.incarnations.len()).find(|number| free(number) && fits(number)).map(|number| (at, number))
-        })
+        case.books
+            .iter()
+            .enumerate()
+            .filter(|(_, book)| std::path::Path::new(&losses[0].path).starts_with(&book.folder))
+            .find_map(|(at, book)| {
+                let free =
+                    |number: &usize| !taken.contains(&(at, *number)) && !self.by_home.contains_key(&(at, *number));
+                let fits = |number: &usize| {
+                    book.incarnations[*number].gone.is_some() && book.incarnations[*number].size >= end
+                };
+                (0..book.incarnations.len()).find(|number| free(number) && fits(number)).map(|number| (at, number))
+            })
     }
 
     /// Whether the ledger gives all bytes of a span up.

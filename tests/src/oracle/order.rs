@@ -43,7 +43,10 @@ pub(super) fn check(case: &Case<'_>, index: &Index, verdict: &mut Verdict) {
         verdict.totals.streams += 1;
         if walk.rewinds > kills && !case.leniency.repeats {
             let home = index.homes.get(stream).map(|home| case.incarnation(*home)).unwrap_or_default();
-            verdict.add(Kind::Repeat, format!("stream {stream:032x} went back {} times in {kills} kills: {home}", walk.rewinds));
+            verdict.add(
+                Kind::Repeat,
+                format!("stream {stream:032x} went back {} times in {kills} kills: {home}", walk.rewinds),
+            );
         }
         gaps(case, *stream, &walk.numbers, verdict);
     }
@@ -56,7 +59,11 @@ fn gaps(case: &Case<'_>, stream: u128, numbers: &BTreeMap<u64, &Record>, verdict
         if last > 0 && record.id.offset < end {
             verdict.add(Kind::Order, format!("{} lies before the end of number {last}", shown(case, record)));
         }
-        let excused = || case.output.losses().any(|loss| loss.stream == stream && loss.from < record.id.offset.max(1) && loss.to >= end);
+        let excused = || {
+            case.output
+                .losses()
+                .any(|loss| loss.stream == stream && loss.from < record.id.offset.max(1) && loss.to >= end)
+        };
         if *seq != last + 1 && !excused() {
             verdict.add(Kind::Gap, format!("{} follows number {last}", shown(case, record)));
         }

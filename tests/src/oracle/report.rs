@@ -110,7 +110,21 @@ impl Verdict {
 
 impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { lines, delivered, entered, unseen, joined, in_pieces, rejoined, records, repeats, streams, losses, lost_bytes, kills } = self;
+        let Self {
+            lines,
+            delivered,
+            entered,
+            unseen,
+            joined,
+            in_pieces,
+            rejoined,
+            records,
+            repeats,
+            streams,
+            losses,
+            lost_bytes,
+            kills,
+        } = self;
         write!(
             f,
             "lines {lines}: {delivered} delivered, {entered} in the ledger, {unseen} gone unseen; split lines {joined} joined, {in_pieces} in pieces; \

@@ -98,6 +98,7 @@ fn a_loss_is_forgiven_only_where_content_went_away() {
 fn a_loss_needs_a_kill_if_the_agent_was_up() {
     for how in [How::Ahead, How::Unlinked] {
         let mut scene = Scene::new();
+        scene.history.enter(Event::Ready);
         scene.lines.pop();
         scene.lines.push(loss(STREAM, 8, 14, false));
         scene.gone(how);
@@ -328,5 +329,8 @@ fn the_report_says_where_to_look() {
     let mut scene = Scene::new();
     scene.lines.push(record(STREAM, 4, 14, "forged"));
     let report = scene.judge().to_string();
-    assert!(report.contains("forged") && report.contains("audit.log:4") && report.contains("lines 3: 3 delivered"), "{report}");
+    assert!(
+        report.contains("forged") && report.contains("audit.log:4") && report.contains("lines 3: 3 delivered"),
+        "{report}"
+    );
 }

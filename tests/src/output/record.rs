@@ -131,14 +131,14 @@ pub(super) enum Parsed {
 }
 
 impl Parsed {
-    pub(super) fn new(value: Value, file: usize, at: usize) -> Result<Self, String> {
-        let string = |name: &str| face::field(&value, name).and_then(Value::as_str);
-        let number = |name: &str| face::field(&value, name).and_then(Value::as_u64);
+    pub(super) fn new(value: &Value, file: usize, at: usize) -> Result<Self, String> {
+        let string = |name: &str| face::field(value, name).and_then(Value::as_str);
+        let number = |name: &str| face::field(value, name).and_then(Value::as_u64);
         let id = string("waybill.id").ok_or("no waybill.id")?;
         let id = Id::parse(id).ok_or_else(|| format!("waybill.id {id:?} is malformed"))?;
         if string("event.dataset") == Some(face::CONTROL) {
             let action = string("event.action").ok_or("a ledger entry without event.action")?.to_owned();
-            let details = face::field(&value, "waybill.control").cloned().unwrap_or_default();
+            let details = face::field(value, "waybill.control").cloned().unwrap_or_default();
             let loss = if action == face::LOSS { Some(loss(&details)?) } else { None };
             return Ok(Self::Entry(Entry { id, action, details, loss, file, at }));
         }
@@ -152,7 +152,7 @@ impl Parsed {
             _ => return Err("neither or both of event.original and waybill.original_base64".to_owned()),
         };
         let fragment = number("waybill.fragment.line").zip(number("waybill.fragment.index")).map(|(line, index)| {
-            let last = face::field(&value, "waybill.fragment.last").and_then(Value::as_bool).unwrap_or(false);
+            let last = face::field(value, "waybill.fragment.last").and_then(Value::as_bool).unwrap_or(false);
             Fragment { line, index, last }
         });
         Ok(Self::Record(Record {
@@ -161,7 +161,7 @@ impl Parsed {
             source: string("waybill.source").ok_or("no waybill.source")?.into(),
             path: string("log.file.path").ok_or("no log.file.path")?.into(),
             text: Text(text),
-            partial: face::field(&value, "waybill.partial").and_then(Value::as_bool).unwrap_or(false),
+            partial: face::field(value, "waybill.partial").and_then(Value::as_bool).unwrap_or(false),
             fragment,
             file,
             at,
