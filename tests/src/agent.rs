@@ -2,7 +2,7 @@
 
 mod binary;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, OpenOptions};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -33,6 +33,7 @@ pub struct Agent {
     state: PathBuf,
     log: PathBuf,
     environment: Vec<(OsString, OsString)>,
+    wrapper: Vec<&'static str>,
     asker: Asker,
     history: Arc<History>,
     child: Option<Child>,
@@ -82,6 +83,7 @@ impl Agent {
             state: state.to_owned(),
             log: log.to_owned(),
             environment: Vec::new(),
+            wrapper: Vec::new(),
             asker: Asker(port),
             history,
             child: None,
@@ -94,6 +96,11 @@ impl Agent {
         if !value.is_empty() {
             self.environment.push((name.into(), value.into()));
         }
+    }
+
+    /// Starts it through another program, which must become it.
+    pub fn through(&mut self, program: &[&'static str]) {
+        self.wrapper = program.to_vec();
     }
 
     /// Keeps its state elsewhere.
@@ -120,14 +127,12 @@ impl Agent {
     pub fn launch(&mut self) -> Result<()> {
         ensure!(self.child.is_none(), "the agent is already running");
         let log = OpenOptions::new().create(true).append(true).open(&self.log)?;
-        let child = Command::new(binary()?)
-            .args([
-                "run".as_ref(),
-                "-f".as_ref(),
-                self.policy.as_os_str(),
-                "--state-dir".as_ref(),
-                self.state.as_os_str(),
-            ])
+        let binary = binary()?;
+        let mut words = self.wrapper.iter().map(OsStr::new).chain([binary.as_os_str()]);
+        let child = Command::new(words.next().context("nothing to start")?)
+            .args(words)
+            .args(["run".as_ref(), "-f".as_ref(), self.policy.as_os_str()])
+            .args(["--state-dir".as_ref(), self.state.as_os_str()])
             .args(["--listen", &self.asker.0.to_string()])
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())

@@ -20,6 +20,21 @@ pub const CONTROL: &str = "waybill.control";
 /// `event.action` of a loss.
 pub const LOSS: &str = "loss";
 
+/// `event.action` when the state is empty although the files have content.
+pub const EMPTY_STATE: &str = "state_empty";
+/// `event.action` of a kill switch that is thrown, changed or lifted.
+pub const SWITCH: &str = "kill_switch";
+/// `event.action` of a range that no lane wants any more.
+pub const ABANDONED: &str = "abandoned";
+/// `event.action` of a policy that is taken over.
+pub const APPLIED: &str = "policy_applied";
+/// `event.action` of a policy that is not.
+pub const REFUSED: &str = "policy_refused";
+/// `event.action` at a start.
+pub const STARTED: &str = "started";
+/// `event.action` at an end.
+pub const STOPPED: &str = "stopped";
+
 /// The terms of the conservation equation that add up to what was seen, as fields and as the middle of a metric's name.
 pub const TERMS: [&str; 5] = ["acknowledged", "dropped", "refused", "lost", "pending"];
 

@@ -18,6 +18,7 @@ pub mod policy;
 pub mod rng;
 pub mod room;
 pub mod sampler;
+pub mod scene;
 pub mod skip;
 pub mod stage;
 pub mod tormentor;

@@ -17,7 +17,7 @@ pub fn await_condition<T>(what: &str, within: Duration, mut probe: impl FnMut() 
             bail!("not within {within:?}: {what}");
         }
         thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(50));
+        pause = (pause * 2).min(Duration::from_millis(15));
     }
 }
 

@@ -62,10 +62,10 @@ fn nothing_is_lost_under_violence() -> Result<()> {
             troupe.engage(kind, &room.logs(), &mut rng)?;
         }
         let sampler = Sampler::start(agent.asker());
-        let tally = torment(&mut agent, &stage, &mut rng, Plan { span, kills: kills as usize })?;
+        let done = torment(&mut agent, &stage, &mut rng, Plan { span, kills: kills as usize })?;
         let books = troupe.finish()?;
-        println!("{tally:?}");
-        await_true("all that is still there has come", Duration::from_mins(2), || {
+        println!("{done:?}");
+        await_true("all that is still there has come", Duration::from_mins(1), || {
             agent.check_alive()?;
             Ok(books.iter().all(|book| {
                 let there: Vec<usize> =
@@ -104,16 +104,16 @@ fn nothing_is_lost_under_violence() -> Result<()> {
                 lane.term("pending").bytes
             );
         }
-        let totals = verdict.check()?;
+        let sums = verdict.check()?;
         ensure!(
-            lanes.iter().any(|lane| lane.term("acknowledged").records >= totals.delivered),
+            lanes.iter().any(|lane| lane.term("acknowledged").records >= sums.delivered),
             "fewer records acknowledged than delivered"
         );
         ensure!(
-            totals.delivered > totals.lines / 2,
+            sums.delivered > sums.lines / 2,
             "only {} of {} lines came: nothing was proved",
-            totals.delivered,
-            totals.lines
+            sums.delivered,
+            sums.lines
         );
         Ok(())
     })
