@@ -132,7 +132,9 @@ fn half_read(packing: Packing) -> Result<()> {
             scene.write(&mut live, 250)?;
         }
         scene.start()?;
-        await_true("the agent is in the middle", SOON, || Ok(scene.stage.watch.count() > 1000))?;
+        await_true("the agent is in the middle", SOON, || {
+            Ok(fs::metadata(room.archive()).is_ok_and(|archive| archive.len() > 100_000))
+        })?;
         scene.kill()?;
         let before = scene.output()?.records.len();
         ensure!(before < 100_000, "the agent was through before it was killed: nothing was proved");
@@ -242,20 +244,13 @@ fn renamed_out_of_the_pattern_while_behind() -> Result<()> {
         scene.write(&mut live, 100)?;
         scene.settle()?;
         for away in ["stopped", "dead"] {
-            if away == "dead" {
-                scene.kill()?
-            } else {
-                scene.agent.freeze()?
-            }
+            let dead = away == "dead";
+            if dead { scene.kill() } else { scene.agent.freeze() }?;
             scene.write(&mut live, 100)?;
             fs::rename(&live.path, scene.scribe.path(&format!("{away}.was-app")))?;
             live = scene.create("app.log")?;
             scene.write(&mut live, 100)?;
-            if away == "dead" {
-                scene.start()?
-            } else {
-                scene.agent.thaw()?
-            }
+            if dead { scene.start() } else { scene.agent.thaw() }?;
             scene.settle()?;
         }
         let totals = scene.judge()?;
