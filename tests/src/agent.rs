@@ -44,6 +44,11 @@ pub struct Agent {
 pub struct Asker(SocketAddr);
 
 impl Asker {
+    /// Where it listens.
+    pub fn address(self) -> SocketAddr {
+        self.0
+    }
+
     /// Whether it serves.
     pub fn healthy(self) -> bool {
         http::get(self.0, page::HEALTH).is_ok_and(|(status, _)| status == 200)

@@ -102,7 +102,7 @@ fn a_file_that_may_not_be_read_for_a_while() -> Result<()> {
         let mut live = scene.create("app.log")?;
         let mut other = scene.create("app-other.log")?;
         scene.write(&mut live, 100)?;
-        fs::set_permissions(&live.path, fs::Permissions::from_mode(0))?;
+        fs::set_permissions(&live.path, fs::Permissions::from_mode(0o000))?;
         ensure!(fs::File::open(&live.path).is_ok(), "root with all its rights may read it: the agent must lack them");
         scene.start()?;
         scene.write(&mut other, 100)?;

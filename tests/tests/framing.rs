@@ -142,7 +142,7 @@ fn packed(path: &Path, bytes: &[u8]) -> Result<PathBuf> {
 fn compressed_files_are_read_once() -> Result<()> {
     room::within("compressed", |room| {
         let mut scene = Scene::new(room)?;
-        let text: String = (0..50_000).map(|at| format!("packed line {at}\n")).collect();
+        let text = (0..50_000).map(|at| format!("packed line {at}\n")).collect::<Vec<_>>().concat();
         let first = packed(&scene.scribe.path("app-old.log"), text.as_bytes())?;
         scene.start()?;
         await_true("some of it comes", SOON, || Ok(!scene.output()?.records.is_empty()))?;
@@ -165,7 +165,7 @@ fn compressed_files_are_read_once() -> Result<()> {
 fn a_torn_archive_waits_until_it_is_whole() -> Result<()> {
     room::within("torn-gzip", |room| {
         let mut scene = Scene::new(room)?;
-        let text: String = (0..5000).map(|at| format!("packed line {at} {}\n", at * 7919)).collect();
+        let text = (0..5000).map(|at| format!("packed line {at} {}\n", at * 7919)).collect::<Vec<_>>().concat();
         let whole = packed(&room.elsewhere().join("x.log"), text.as_bytes())?;
         let bytes = fs::read(whole)?;
         let (front, back) = bytes.split_at(bytes.len() / 2);
