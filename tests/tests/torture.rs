@@ -78,7 +78,7 @@ fn nothing_is_lost_under_violence() -> Result<()> {
             Ok::<_, anyhow::Error>(())
         })?;
         agent.stop()?;
-        let samples = sampler.finish(20)?;
+        let asked = sampler.finish(20)?;
         let output = room.output()?;
         let verdict =
             judge(&Case { books: &books, output: &output, history: agent.history(), leniency: Leniency::default() });
@@ -95,7 +95,7 @@ fn nothing_is_lost_under_violence() -> Result<()> {
         }
         let lanes = face::lanes(&agent.inspect()?)?;
         for lane in &lanes {
-            println!("lane {}: {lane} ({samples} samples)", lane.name);
+            println!("lane {}: {lane} ({asked} samples)", lane.name);
             lane.balance()?;
             ensure!(
                 lane.term("pending").bytes == 0,
