@@ -44,10 +44,16 @@ pub(super) fn ask(proxy: u16, request: Request<'_>) -> Result<()> {
     peer.write_all(&command)?;
     peer.read_exact(&mut [0; 10])?;
     peer.write_all(format!("GET / HTTP/1.0\r\nHost: {}\r\n\r\n", request.host).as_bytes())?;
-    match peer.read_to_end(&mut Vec::new()) {
-        Ok(_) => Ok(()),
-        // The outbound that blocks may reset instead of closing.
-        Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => Ok(()),
-        Err(error) => Err(error).context("the proxy gave no end"),
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\nok") {
+        let mut block = [0; 256];
+        match peer.read(&mut block) {
+            // The outbound that blocks closes, or resets.
+            Ok(0) => break,
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => break,
+            Ok(len) => answer.extend_from_slice(&block[..len]),
+            Err(error) => return Err(error).context("the proxy gave no end"),
+        }
     }
+    Ok(())
 }

@@ -51,6 +51,7 @@ impl Proxy {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         let config = json!({
             "log": {"access": access, "error": folder.join("error.log"), "loglevel": "warning"},
+            "policy": {"levels": {"0": {"uplinkOnly": 0, "downlinkOnly": 0}}},
             "dns": {"hosts": {"domain:ok.test": "127.0.0.1"}},
             "inbounds": [{"tag": "in-socks", "listen": "127.0.0.1", "port": port, "protocol": "socks",
                 "settings": {"auth": "password", "accounts": [{"user": "sam", "pass": "secret"}]}}],
