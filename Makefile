@@ -1,0 +1,69 @@
+# Every habit of the project as a short target. `make help` lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
+.DEFAULT_GOAL := help
+
+CACHE ?= $(HOME)/.cache/waybill
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+export PATH := $(CACHE)/tools/bin:$(HOME)/.cargo/bin:$(PATH):/usr/sbin:/sbin
+export RUST_LIB_BACKTRACE ?= 0
+CARGO ?= cargo
+
+RUN := $(CACHE)/run
+LOG := $(RUN)/test.log
+export WAYBILL_SKIPS := $(RUN)/skips
+
+# Appends to the log; the totals are summed from it even when a test fails.
+tee = 2>&1 | tee -a $(LOG)
+
+.PHONY: help demo test test-unit test-integration torture bench lint fmt build clean-run setup
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
+
+demo: setup build ## genuine V2Ray and qURL lines, shipped, searched, held, killed and accounted for; under a minute
+	@$(CARGO) build --quiet --package waybill-tests --bin demo
+	@$(CARGO_TARGET_DIR)/debug/demo
+
+test: clean-run lint ## all that must pass: lint, unit tests, integration tests on this host with a short torture
+	@status=0; \
+	$(MAKE) --no-print-directory test-unit TOTAL=no || status=1; \
+	$(MAKE) --no-print-directory test-integration TOTAL=no || status=1; \
+	scripts/totals $(LOG) $(WAYBILL_SKIPS) && exit $$status
+
+test-unit: setup ## the tests beside the code
+	@$(if $(TOTAL),,$(MAKE) --no-print-directory clean-run)
+	@$(CARGO) test --workspace --lib --bins --no-fail-fast $(tee)
+	@$(CARGO) test --workspace --doc --no-fail-fast $(tee)
+	@$(if $(TOTAL),,scripts/totals $(LOG) $(WAYBILL_SKIPS))
+
+test-integration: setup build ## the agent as a black box; root sees more of it
+	@$(if $(TOTAL),,$(MAKE) --no-print-directory clean-run)
+	@$(CARGO) test --workspace --test '*' --no-fail-fast -- --nocapture $(tee)
+	@$(if $(TOTAL),,scripts/totals $(LOG) $(WAYBILL_SKIPS))
+
+torture: setup build clean-run ## conservation under violence, with at least 1,000 kills
+	@WAYBILL_TORTURE_KILLS=$${WAYBILL_TORTURE_KILLS:-1000} \
+	$(CARGO) test --package waybill-tests --test torture -- --nocapture $(tee)
+	@scripts/totals $(LOG) $(WAYBILL_SKIPS)
+
+bench: ## what framing, parsing and encoding cost
+	@$(CARGO) bench --workspace
+
+lint: ## format, clippy, licences and advisories
+	@$(CARGO) fmt --all -- --check
+	@$(CARGO) clippy --workspace --all-targets -- -D warnings
+	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check; else echo 'SKIPPED: cargo-deny is not installed'; fi
+
+fmt: ## format the code
+	@$(CARGO) fmt --all
+
+build: ## the agent
+	@$(CARGO) build --package waybill-shipper --bin waybill
+
+setup: # the programs that the tests drive; the machine itself is left as it is
+	@scripts/tools $(CACHE)/tools logrotate v2ray gzip zstd
+
+clean-run:
+	@mkdir -p $(RUN) && rm -f $(LOG) $(WAYBILL_SKIPS) && touch $(LOG) $(WAYBILL_SKIPS)

@@ -1,0 +1,120 @@
+//! Conservation under violence: every kind of writer at once, while the agent is killed, stopped and ended at random instants.
+//!
+//! A short run by default. `WAYBILL_TORTURE_KILLS` and `WAYBILL_TORTURE_SECONDS` make it longer, `WAYBILL_SEED` repeats it.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+use waybill_tests::book::How;
+use waybill_tests::oracle::{Case, Leniency, judge};
+use waybill_tests::policy::{self, Policy, with};
+use waybill_tests::rng::Rng;
+use waybill_tests::room::{self, Room};
+use waybill_tests::sampler::Sampler;
+use waybill_tests::stage::Stage;
+use waybill_tests::tormentor::{Plan, torment};
+use waybill_tests::wait::await_true;
+use waybill_tests::writer::{self, Kind, Troupe, logrotate};
+use waybill_tests::{face, skip};
+
+const QURL: Kind = Kind { name: "qurl", make: writer::qurl::make };
+const CRI: Kind = Kind { name: "cri", make: writer::cri::make };
+
+/// Small bounds, so that a short run meets them.
+fn policy(room: &Room) -> Policy {
+    let logs = room.logs().display().to_string();
+    let cri = policy::text("cri", &format!("{logs}/cri/*/*/*.log*"));
+    let archive = with(
+        policy::file("archive", &room.archive()),
+        "/file/rotation",
+        json!({"maxSize": "20Mi", "compression": "Gzip"}),
+    );
+    let archive = with(archive, "/file/retention", json!({"maxFiles": 1000}));
+    Policy::new("torture")
+        .with("limits", json!({"inFlight": "8Mi", "line": "64Ki", "drainSeconds": 25}))
+        .source(policy::source("qurl", &format!("{logs}/qurl/audit*.log*"), "QurlConnector"))
+        .source(with(cri, "/file/envelope", json!("Cri")))
+        .source(policy::text("app", &format!("{logs}/*/app*")))
+        .sink(archive)
+}
+
+fn number(name: &str, default: u64) -> Result<u64> {
+    Ok(std::env::var(name).map_or(Ok(default), |text| text.parse())?)
+}
+
+#[test]
+fn nothing_is_lost_under_violence() -> Result<()> {
+    let kills = number("WAYBILL_TORTURE_KILLS", 30)?;
+    let span = Duration::from_secs(number("WAYBILL_TORTURE_SECONDS", 60)?);
+    room::within("torture", |room| {
+        let mut rng = Rng::from_env("torture");
+        let mut agent = room.agent(&policy(room))?;
+        let stage = Stage::new(&room.archive());
+        let mut troupe = Troupe::new(&stage);
+        let mut kinds: Vec<Kind> = writer::PLAIN.iter().copied().chain([QURL, CRI]).collect();
+        if skip::has("logrotate") {
+            kinds.extend(logrotate::MODES);
+        } else {
+            skip::skip("torture with logrotate", "logrotate is not installed")?;
+        }
+        for kind in kinds {
+            troupe.engage(kind, &room.logs(), &mut rng)?;
+        }
+        let sampler = Sampler::start(agent.asker());
+        let done = torment(&mut agent, &stage, &mut rng, Plan { span, kills: kills as usize })?;
+        let books = troupe.finish()?;
+        println!("{done:?}");
+        await_true("all that is still there has come", Duration::from_mins(1), || {
+            agent.check_alive()?;
+            Ok(books.iter().all(|book| {
+                let there: Vec<usize> =
+                    (0..book.incarnations.len()).filter(|at| book.incarnations[*at].gone.is_none()).collect();
+                stage.watch.has(book, &there)
+            }))
+        })
+        .or_else(|late| {
+            println!("{late}; the oracle says which");
+            Ok::<_, anyhow::Error>(())
+        })?;
+        agent.stop()?;
+        let asked = sampler.finish(20)?;
+        let output = room.output()?;
+        let verdict =
+            judge(&Case { books: &books, output: &output, history: agent.history(), leniency: Leniency::default() });
+        for book in &books {
+            let gone =
+                |how| book.incarnations.iter().filter(|file| file.gone.is_some_and(|(_, had)| had == how)).count();
+            let (down, ahead, unlinked) = (gone(How::Down), gone(How::Ahead), gone(How::Unlinked));
+            println!(
+                "{:32} {:7} lines, {:4} files; gone: {down} down, {ahead} ahead, {unlinked} unlinked",
+                book.name,
+                book.lines.len(),
+                book.incarnations.len()
+            );
+        }
+        let lanes = face::lanes(&agent.inspect()?)?;
+        for lane in &lanes {
+            println!("lane {}: {lane} ({asked} samples)", lane.name);
+            lane.balance()?;
+            ensure!(
+                lane.term("pending").bytes == 0,
+                "the lane {} still owes {} bytes",
+                lane.name,
+                lane.term("pending").bytes
+            );
+        }
+        let sums = verdict.check()?;
+        ensure!(
+            lanes.iter().any(|lane| lane.term("acknowledged").records >= sums.delivered),
+            "fewer records acknowledged than delivered"
+        );
+        ensure!(
+            sums.delivered > sums.lines / 2,
+            "only {} of {} lines came: nothing was proved",
+            sums.delivered,
+            sums.lines
+        );
+        Ok(())
+    })
+}
