@@ -1,0 +1,4 @@
+//! Judges.
+use crate::{AuditPolicySpec, Finding};
+/// Judges.
+pub fn validate(_spec: &AuditPolicySpec) -> Vec<Finding> { vec![] }
