@@ -1,2 +1,8 @@
-//! Prints the schema.
-fn main() { println!("{}", serde_json::to_string_pretty(&waybill_crds::crd()).unwrap_or_default()); }
+//! Writes the `CustomResourceDefinition` into the file beside the crate.
+
+use std::path::Path;
+
+fn main() -> std::io::Result<()> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("auditpolicies.waybill.dev.yaml");
+    std::fs::write(path, waybill_crds::crd_yaml())
+}

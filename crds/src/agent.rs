@@ -52,7 +52,10 @@ impl Default for Agent {
 }
 
 fn tolerations() -> Vec<Toleration> {
-    vec![Toleration { operator: Some("Exists".to_owned()), ..Toleration::default() }]
+    vec![Toleration {
+        operator: Some("Exists".to_owned()),
+        ..Toleration::default()
+    }]
 }
 
 /// A toleration, as Kubernetes has it.
@@ -101,9 +104,15 @@ impl Resources {
             return self.clone();
         }
         let map = |entries: &[(&str, &str)]| {
-            entries.iter().map(|(name, value)| ((*name).to_owned(), Quantity((*value).to_owned()))).collect()
+            entries
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), Quantity((*value).to_owned())))
+                .collect()
         };
-        Self { requests: map(&[("cpu", CPU_REQUEST), ("memory", MEMORY)]), limits: map(&[("memory", MEMORY)]) }
+        Self {
+            requests: map(&[("cpu", CPU_REQUEST), ("memory", MEMORY)]),
+            limits: map(&[("memory", MEMORY)]),
+        }
     }
 }
 
@@ -122,10 +131,16 @@ impl FromStr for Quantity {
     type Err = ParseQuantityError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let number = text.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b'.').count();
+        let number = text
+            .bytes()
+            .take_while(|byte| byte.is_ascii_digit() || *byte == b'.')
+            .count();
         let (number, suffix) = text.split_at(number);
         let dots = number.bytes().filter(|byte| *byte == b'.').count();
-        let known = ["", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"].contains(&suffix);
+        let known = [
+            "", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei",
+        ]
+        .contains(&suffix);
         if known && number.len() > dots && dots <= 1 && text.len() <= 20 {
             Ok(Self(text.to_owned()))
         } else {
@@ -182,7 +197,9 @@ pub struct UpdateStrategy {
 
 impl Default for UpdateStrategy {
     fn default() -> Self {
-        Self { max_unavailable: MAX_UNAVAILABLE }
+        Self {
+            max_unavailable: MAX_UNAVAILABLE,
+        }
     }
 }
 

@@ -10,6 +10,10 @@
 //! - [`validate`] judges a spec by what it says alone.
 //! - [`crd`] is the `CustomResourceDefinition`; `auditpolicies.waybill.dev.yaml` beside this crate is generated from it.
 #![forbid(unsafe_code)]
+#![allow(
+    unreachable_pub,
+    reason = "the derive of schemas puts a copy of each type into a function"
+)]
 
 mod agent;
 pub mod bounds;
@@ -46,9 +50,12 @@ pub use rotation::{
 pub use schema::{crd, crd_yaml};
 pub use secret::{SecretKey, Tls};
 pub use sink::{
-    CloudWatch, Elasticsearch, ElasticsearchAuth, Encoding, Facility, FileSink, Kafka, KafkaCompression, OutOfRange,
-    PartitionBy, Sasl, SaslMechanism, Severity as SyslogSeverity, Sink, SinkType, SyslogSink, SyslogTransport,
+    CloudWatch, Elasticsearch, ElasticsearchAuth, Encoding, Facility, FileSink, Kafka,
+    KafkaCompression, OutOfRange, PartitionBy, RETENTION_DAYS as CLOUD_WATCH_RETENTION_DAYS, Sasl,
+    SaslMechanism, Severity as SyslogSeverity, Sink, SinkType, SyslogSink, SyslogTransport,
 };
-pub use source::{Envelope, FileSource, ListenTransport, Source, SourceType, StartAt, SyslogSource};
+pub use source::{
+    Envelope, FileSource, ListenTransport, Source, SourceType, StartAt, SyslogSource,
+};
 pub use status::{AuditPolicyStatus, Nodes, SinkState, SinkStatus};
 pub use validate::validate;

@@ -16,11 +16,9 @@ const DRAIN_SECONDS: u32 = 25;
 pub struct Limits {
     /// Bytes of records in memory, all lanes together: 1Mi to 16Gi, at least twice `line`. Default 64Mi.
     #[serde(default = "in_flight")]
-    #[schemars(extend("x-waybill-min" = "1Mi", "x-waybill-max" = "16Gi"))]
     pub in_flight: ByteSize,
     /// Bytes of a line: 1Ki to 64Mi. A longer line is delivered in numbered fragments. Default 1Mi.
     #[serde(default = "line")]
-    #[schemars(extend("x-waybill-min" = "1Ki", "x-waybill-max" = "64Mi"))]
     pub line: ByteSize,
     /// Files that are held open: 16 to 8192. Beside these, a file that owes bytes to a required lane stays open, up to 8192.
     /// Default 1024.
@@ -35,7 +33,12 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { in_flight: IN_FLIGHT, line: LINE, open_files: OPEN_FILES, drain_seconds: DRAIN_SECONDS }
+        Self {
+            in_flight: IN_FLIGHT,
+            line: LINE,
+            open_files: OPEN_FILES,
+            drain_seconds: DRAIN_SECONDS,
+        }
     }
 }
 

@@ -23,7 +23,6 @@ pub struct Retention {
     pub max_files: u32,
     /// Bytes of all files together, such as 5Gi. Default: no bound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-waybill-min" = "1Mi"))]
     pub max_total_size: Option<ByteSize>,
     /// What has to stay free on the file system: a share such as 10%, or a size such as 5Gi. Default: no bound.
     #[serde(default, skip_serializing_if = "Option::is_none")]

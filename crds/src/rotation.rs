@@ -25,7 +25,6 @@ pub struct Rotation {
     pub mode: RotationMode,
     /// The size at which a file is rotated: 64Ki to 64Gi. Default 100Mi. Not used with Observe.
     #[serde(default = "max_size")]
-    #[schemars(extend("x-waybill-min" = "64Ki", "x-waybill-max" = "64Gi"))]
     pub max_size: ByteSize,
     /// How often a file is rotated, whatever its size: None (default), Hour, Day or Month, in the source's time zone. Not
     /// used with Observe.
@@ -161,7 +160,6 @@ pub struct Process {
 pub struct FileRotation {
     /// The size at which the file is rotated: 64Ki to 64Gi. Default 100Mi.
     #[serde(default = "max_size")]
-    #[schemars(extend("x-waybill-min" = "64Ki", "x-waybill-max" = "64Gi"))]
     pub max_size: ByteSize,
     /// How often the file is rotated, whatever its size: None (default), Hour, Day or Month.
     #[serde(default)]
@@ -173,6 +171,10 @@ pub struct FileRotation {
 
 impl Default for FileRotation {
     fn default() -> Self {
-        Self { max_size: MAX_SIZE, cycle: Cycle::None, compression: Compression::Gzip }
+        Self {
+            max_size: MAX_SIZE,
+            cycle: Cycle::None,
+            compression: Compression::Gzip,
+        }
     }
 }

@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 pub struct SecretKey {
     /// The Secret's name, at most 63 characters.
-    #[schemars(length(min = 1, max = crate::bounds::OTHER_NAME_LENGTH), extend("x-waybill" = "secretName"))]
+    #[schemars(length(min = 1, max = crate::bounds::OTHER_NAME_LENGTH), extend("x-waybill" = "secretName", "pattern" = crate::bounds::SECRET_NAME_PATTERN))]
     pub secret: String,
     /// The key in it, at most 63 characters.
-    #[schemars(length(min = 1, max = crate::bounds::OTHER_NAME_LENGTH), extend("x-waybill" = "secretKey"))]
+    #[schemars(length(min = 1, max = crate::bounds::OTHER_NAME_LENGTH), extend("x-waybill" = "secretKey", "pattern" = crate::bounds::SECRET_KEY_PATTERN))]
     pub key: String,
 }
 

@@ -28,7 +28,7 @@ use crate::rotation::{Rotation, RotationMode};
 )]
 pub struct Source {
     /// The source's name: at most 40 lower-case letters, digits and hyphens. It is part of state and records.
-    #[schemars(length(min = 1, max = crate::bounds::NAME_LENGTH), extend("x-waybill" = "name"))]
+    #[schemars(length(min = 1, max = crate::bounds::NAME_LENGTH), extend("x-waybill" = "name", "pattern" = crate::bounds::NAME_PATTERN))]
     pub name: String,
     /// File (default): files by path patterns. Syslog: a socket, for what SoftEther sends itself.
     #[serde(rename = "type", default)]
