@@ -120,7 +120,9 @@ impl<'a> Endpoint<'a> {
 
 /// An IPv6 address without brackets has no port.
 fn is_bare_v6(token: &[u8], last_colon: usize) -> bool {
-    token.first() != Some(&b'[') && memchr::memchr(b':', token).is_some_and(|first| first < last_colon) && Version::of(token).is_some()
+    token.first() != Some(&b'[')
+        && memchr::memchr(b':', token).is_some_and(|first| first < last_colon)
+        && Version::of(token).is_some()
 }
 
 /// Takes the network off the front. `common/net/network.go` has these names.
@@ -149,7 +151,10 @@ impl<'a> Url<'a> {
         let slashes = memchr::memmem::find(text, b"//")?;
         let scheme = match &text[..slashes] {
             [] => &text[..0],
-            [scheme @ .., b':'] if !scheme.is_empty() && scheme.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte)) => {
+            [scheme @ .., b':']
+                if !scheme.is_empty()
+                    && scheme.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte)) =>
+            {
                 scheme
             }
             _ => return None,

@@ -82,7 +82,14 @@ pub(super) struct Line<'a> {
 }
 
 /// Appends the record and a newline.
-pub(super) fn write(out: &mut Vec<u8>, constants: &Constants, stamp: &mut Stamp, time: i64, record: &Record<'_>, line: &Line<'_>) {
+pub(super) fn write(
+    out: &mut Vec<u8>,
+    constants: &Constants,
+    stamp: &mut Stamp,
+    time: i64,
+    record: &Record<'_>,
+    line: &Line<'_>,
+) {
     out.reserve(1024 + constants.tail.len() + line.detail.len() + 2 * line.frame.text.len());
     out.extend_from_slice(b"{\"@timestamp\":\"");
     stamp.write(out, time);

@@ -55,7 +55,9 @@ impl Encoder {
         self.detail.clear();
         let clean = match self.kind {
             Kind::V2RayAccess | Kind::V2RayError => self.cleaner.clean(frame.text),
-            Kind::QurlConnector | Kind::Json | Kind::Text => Clean { text: frame.text, original: frame.text, secrets: &[] },
+            Kind::QurlConnector | Kind::Json | Kind::Text => {
+                Clean { text: frame.text, original: frame.text, secrets: &[] }
+            }
         };
         let whole = frame.fragment.is_none() && !frame.partial;
         let record = match self.kind {
@@ -66,16 +68,24 @@ impl Encoder {
             Kind::QurlConnector if whole => {
                 qurl_connector::parse(clean.text, &mut self.clock, &mut self.members, &mut self.detail)
             }
-            Kind::Json if whole => {
-                json::parse(clean.text, &self.mapping, &mut self.clock, &mut self.members, &mut self.objects, &mut self.detail)
-            }
+            Kind::Json if whole => json::parse(
+                clean.text,
+                &self.mapping,
+                &mut self.clock,
+                &mut self.members,
+                &mut self.objects,
+                &mut self.detail,
+            ),
             _ => unread(self.kind),
         };
         if !record.parsed {
             self.objects.clear();
             self.detail.clear();
         }
-        let time = record.time.or_else(|| frame.envelope.and_then(|envelope| rfc3339(envelope.time))).unwrap_or(frame.observed);
+        let time = record
+            .time
+            .or_else(|| frame.envelope.and_then(|envelope| rfc3339(envelope.time)))
+            .unwrap_or(frame.observed);
         let verdict = Verdict { outcome: record.outcome, parsed: record.parsed, dropped: false, time: Some(time) };
         if record.noise || self.drop.iter().any(|rule| rule.matches_record(&record) == Some(true)) {
             return Verdict { dropped: true, ..verdict };

@@ -224,7 +224,10 @@ mod tests {
     fn what_json_a_terminal_or_a_line_splitter_obeys_is_escaped() {
         assert_eq!(written(b"plain text of more than sixteen bytes"), "plain text of more than sixteen bytes");
         assert_eq!(written(b"a\"b\\c\n\r\t\x1b[2J\x7f\0"), r#"a\"b\\c\n\r\t\u001b[2J\u007f\u0000"#);
-        assert_eq!(written("µ\u{9b}31m\u{85}\u{2028}\u{2029}\u{202e}\u{2066}é…".as_bytes()), r"µ\u009b31m\u0085\u2028\u2029\u202e\u2066é…");
+        assert_eq!(
+            written("µ\u{9b}31m\u{85}\u{2028}\u{2029}\u{202e}\u{2066}é…".as_bytes()),
+            r"µ\u009b31m\u0085\u2028\u2029\u202e\u2066é…"
+        );
         assert_eq!(written(b"ok\xff\xc3("), "ok\u{fffd}\u{fffd}(");
         let mut out = Vec::new();
         assert!(!text(&mut out, b"0123456789abcdef\xff"));

@@ -98,7 +98,8 @@ impl Members {
 
     /// The text of a member that is a string, which is then no longer unknown.
     pub(super) fn take_text<'a>(&mut self, text: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-        let member = self.list.iter_mut().find(|member| is_named(member, text, name) && member.value.kind == Type::String)?;
+        let member =
+            self.list.iter_mut().find(|member| is_named(member, text, name) && member.value.kind == Type::String)?;
         member.known = true;
         Some(member.value.inner(text))
     }
@@ -191,10 +192,9 @@ fn is_regular(text: &[u8], value: &Value, depth: u32) -> bool {
         Type::Object | Type::Array if depth == DEEPEST => false,
         Type::Array => elements(text, value.span.start).all(|element| is_regular(text, &element, depth + 1)),
         Type::Object => {
-            pairs(text, value.span.start)
-                .enumerate()
-                .all(|(index, (key, member))| index < WIDEST && is_plain_name(&text[key]) && is_regular(text, &member, depth + 1))
-                && are_unique(text, value.span.start)
+            pairs(text, value.span.start).enumerate().all(|(index, (key, member))| {
+                index < WIDEST && is_plain_name(&text[key]) && is_regular(text, &member, depth + 1)
+            }) && are_unique(text, value.span.start)
         }
         _ => true,
     }
@@ -247,7 +247,11 @@ fn copy(out: &mut Vec<u8>, text: &[u8], value: &Value) {
 /// Whether 64 bits hold a number, near enough.
 fn is_plain_number(number: &[u8]) -> bool {
     let whole = number.iter().all(|byte| byte.is_ascii_digit() || *byte == b'-');
-    if whole { number.len() <= 19 } else { number.len() <= 40 && !number.iter().any(|byte| matches!(byte, b'e' | b'E')) || is_finite(number) }
+    if whole {
+        number.len() <= 19
+    } else {
+        number.len() <= 40 && !number.iter().any(|byte| matches!(byte, b'e' | b'E')) || is_finite(number)
+    }
 }
 
 fn is_finite(number: &[u8]) -> bool {
@@ -278,5 +282,8 @@ pub(super) fn elements(text: &[u8], at: usize) -> impl Iterator<Item = Value> {
 
 /// The member of the object that begins at `at`; the last one of that name.
 pub(super) fn member(text: &[u8], at: usize, name: &[u8]) -> Option<Value> {
-    pairs(text, at).filter(|(key, _)| decoded(&text[key.clone()]).eq(name.iter().copied())).last().map(|(_, value)| value)
+    pairs(text, at)
+        .filter(|(key, _)| decoded(&text[key.clone()]).eq(name.iter().copied()))
+        .last()
+        .map(|(_, value)| value)
 }

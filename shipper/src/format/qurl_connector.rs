@@ -49,9 +49,12 @@ fn fill<'a>(line: &'a [u8], clock: &mut Clock, members: &mut Members, detail: &m
         (record.time, record.ambiguous) = (Some(moment.time), moment.ambiguous);
     }
     connection(&mut record, line, members);
-    for (name, field) in
-        [(&b"trace_id"[..], Field::TraceId), (b"subject", Field::UserName), (b"reason", Field::EventReason), (b"error", Field::ErrorMessage)]
-    {
+    for (name, field) in [
+        (&b"trace_id"[..], Field::TraceId),
+        (b"subject", Field::UserName),
+        (b"reason", Field::EventReason),
+        (b"error", Field::ErrorMessage),
+    ] {
         if let Some(text) = members.take_text(line, name) {
             record.set(field, text);
         }
@@ -88,9 +91,10 @@ fn runtime<'a>(record: &mut Record<'a>, line: &'a [u8], members: &mut Members) -
         return Some(Some(message));
     }
     record.set(Field::Message, message);
-    for (begins, action) in
-        [(&b"audit: buffer-full drops"[..], "audit-entries-dropped"), (b"audit: encode/write failed", "audit-write-failed")]
-    {
+    for (begins, action) in [
+        (&b"audit: buffer-full drops"[..], "audit-entries-dropped"),
+        (b"audit: encode/write failed", "audit-write-failed"),
+    ] {
         if message.starts_with(begins) {
             record.name(Field::EventAction, action);
             record.category = "\"process\"";
@@ -119,9 +123,10 @@ fn outcome(line: &[u8], members: &mut Members, action: &[u8]) -> Option<Outcome>
         }
         members.give_back(line, b"outcome");
     }
-    let legacy = members.get(line, b"action").map(|value| value.inner(line)).and_then(|legacy| {
-        if legacy.starts_with(b"deny_") { Some(Outcome::Deny) } else { Outcome::from_name(legacy) }
-    });
+    let legacy = members
+        .get(line, b"action")
+        .map(|value| value.inner(line))
+        .and_then(|legacy| if legacy.starts_with(b"deny_") { Some(Outcome::Deny) } else { Outcome::from_name(legacy) });
     legacy.or_else(|| match action {
         b"teardown" => Some(Outcome::Success),
         _ => Outcome::from_name(action.rsplit(|byte| *byte == b'.').next()?),
@@ -182,26 +187,4 @@ fn inner(out: &mut Vec<u8>, text: &[u8]) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pieces_are_told_from_records() {
-        let line = br#"{"ts":"2026-05-26T12:00:00Z","event":"tunnel.login.success"}"#;
-        assert!(parses_alone(Kind::QurlConnector, line));
-        for cut in 1..line.len() {
-            assert!(!parses_alone(Kind::QurlConnector, &line[..cut]));
-            assert!(!parses_alone(Kind::QurlConnector, &line[cut..]));
-        }
-        assert!(!parses_alone(Kind::QurlConnector, b"17"));
-        assert!(parses_alone(Kind::Text, b"anything"));
-    }
-
-    #[test]
-    fn latencies() {
-        assert_eq!(nanoseconds(b"12.345"), Some(12_345_000));
-        assert_eq!(nanoseconds(b"1e-05"), Some(10));
-        assert_eq!(nanoseconds(b"-1"), None);
-        assert_eq!(nanoseconds(b"1e300"), None);
-    }
-}
+mod tests;

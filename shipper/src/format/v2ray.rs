@@ -83,8 +83,9 @@ fn package(part: &[u8]) -> Option<(&[u8], &[u8])> {
     let colon = memchr::memchr(b':', part)?;
     let message = part[colon + 1..].strip_prefix(b" ")?;
     let name = &part[..colon];
-    let known = name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'|' | b'_' | b'.' | b'-'))
-        && (name == b"core" || name.iter().any(|byte| matches!(byte, b'/' | b'|')));
+    let known =
+        name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'|' | b'_' | b'.' | b'-'))
+            && (name == b"core" || name.iter().any(|byte| matches!(byte, b'/' | b'|')));
     known.then(|| (trimmed(name), message))
 }
 
@@ -148,7 +149,12 @@ mod tests {
             let (found, rest) = component(part.as_bytes());
             assert_eq!((found, rest), (Some(name.as_bytes()), message.as_bytes()), "{part}");
         }
-        for part in ["EOF", "cipher: message authentication failed", "accept tcp [::]:12345: accept4: too many open files", "io: closed"] {
+        for part in [
+            "EOF",
+            "cipher: message authentication failed",
+            "accept tcp [::]:12345: accept4: too many open files",
+            "io: closed",
+        ] {
             assert_eq!(component(part.as_bytes()), (None, part.as_bytes()));
         }
     }
@@ -156,9 +162,15 @@ mod tests {
     #[test]
     fn credentials_are_told_from_what_a_client_writes() {
         assert!(refused_credential(b"Proxy|VMess|Encoding: invalid user"));
-        assert!(refused_credential(b"proxy/shadowsocks: failed to read address > cipher: message authentication failed"));
-        assert!(refused_credential(b"common/drain: common/drain: unable to drain connection > EOF > proxy/vmess/encoding: invalid user > x"));
-        assert!(!refused_credential(b"proxy/socks: failed to read address > common/protocol: invalid domain name: x > invalid user"));
+        assert!(refused_credential(
+            b"proxy/shadowsocks: failed to read address > cipher: message authentication failed"
+        ));
+        assert!(refused_credential(
+            b"common/drain: common/drain: unable to drain connection > EOF > proxy/vmess/encoding: invalid user > x"
+        ));
+        assert!(!refused_credential(
+            b"proxy/socks: failed to read address > common/protocol: invalid domain name: x > invalid user"
+        ));
         assert!(!refused_credential(b"proxy/vless/encoding: invalid request version"));
     }
 }

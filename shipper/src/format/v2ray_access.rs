@@ -20,7 +20,11 @@ use super::v2ray::{chain, refused_credential};
 const ROUTES: [(&[u8], &str); 3] = [(b" >> ", "default"), (b" -> ", "rule"), (b" ==> ", "forced")];
 
 /// Reads what follows the date. `None` if it is no access line.
-pub(super) fn parse<'a>(message: &'a [u8], outbounds: &BTreeMap<String, Meaning>, detail: &mut Vec<u8>) -> Option<Record<'a>> {
+pub(super) fn parse<'a>(
+    message: &'a [u8],
+    outbounds: &BTreeMap<String, Meaning>,
+    detail: &mut Vec<u8>,
+) -> Option<Record<'a>> {
     let (from, accepted, rest) = status(message.strip_prefix(b"from ").unwrap_or(message))?;
     let mut record = Record::new("v2ray", "v2ray.access");
     record.parsed = true;
@@ -63,7 +67,12 @@ fn status(body: &[u8]) -> Option<(&[u8], bool, &[u8])> {
     })
 }
 
-fn accepted<'a>(record: &mut Record<'a>, rest: &'a [u8], outbounds: &BTreeMap<String, Meaning>, waybill: &mut Object<'_>) {
+fn accepted<'a>(
+    record: &mut Record<'a>,
+    rest: &'a [u8],
+    outbounds: &BTreeMap<String, Meaning>,
+    waybill: &mut Object<'_>,
+) {
     record.name(Field::EventAction, "accepted");
     record.outcome = Some(Outcome::Allow);
     let parts = Parts::split(rest.trim_ascii_end());
@@ -160,7 +169,8 @@ fn destination<'a>(record: &mut Record<'a>, to: &'a [u8]) {
         record.endpoint(Side::Destination, &url.endpoint);
         record.set(Field::UrlOriginal, to);
         record.set(Field::UrlDomain, url.endpoint.host);
-        for (field, part) in [(Field::UrlScheme, url.scheme), (Field::UrlPath, url.path), (Field::UrlQuery, url.query)] {
+        for (field, part) in [(Field::UrlScheme, url.scheme), (Field::UrlPath, url.path), (Field::UrlQuery, url.query)]
+        {
             if !part.is_empty() {
                 record.set(field, part);
             }

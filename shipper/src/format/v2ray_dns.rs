@@ -10,8 +10,11 @@ use super::object::Object;
 use super::record::{Field, Record, Side};
 use super::settings::Outcome;
 
-const MARKS: [(&[u8], &str); 3] =
-    [(b" got answer: ", "dns-answer"), (b" cache HIT: ", "dns-cache-hit"), (b" cache OPTIMISTE: ", "dns-cache-optimistic")];
+const MARKS: [(&[u8], &str); 3] = [
+    (b" got answer: ", "dns-answer"),
+    (b" cache HIT: ", "dns-cache-hit"),
+    (b" cache OPTIMISTE: ", "dns-cache-optimistic"),
+];
 
 /// Reads what follows the date. `None` if it is no line of the resolver.
 pub(super) fn parse<'a>(message: &'a [u8], detail: &mut Vec<u8>) -> Option<Record<'a>> {
@@ -34,7 +37,9 @@ pub(super) fn fill<'a>(record: &mut Record<'a>, message: &'a [u8]) -> Option<&'a
     let list = memchr::memmem::rfind(answer, b" -> [")?;
     let (addresses, rest) = bracketed(&answer[list + 5..])?;
     let (name, kind) = match memchr::memmem::rfind(&answer[..list], b" Type") {
-        Some(blank) if answer[blank + 5..list].iter().all(u8::is_ascii_alphanumeric) => (&answer[..blank], Some(&answer[blank + 5..list])),
+        Some(blank) if answer[blank + 5..list].iter().all(u8::is_ascii_alphanumeric) => {
+            (&answer[..blank], Some(&answer[blank + 5..list]))
+        }
         _ => (&answer[..list], None),
     };
     record.category = "\"network\"";

@@ -200,7 +200,8 @@ fn http<'a>(record: &mut Record<'a>, text: &'a [u8]) {
     record.set(Field::UrlOriginal, original);
     if let Some(url) = Url::parse(original) {
         record.set(Field::UrlDomain, url.endpoint.host);
-        for (field, part) in [(Field::UrlScheme, url.scheme), (Field::UrlPath, url.path), (Field::UrlQuery, url.query)] {
+        for (field, part) in [(Field::UrlScheme, url.scheme), (Field::UrlPath, url.path), (Field::UrlQuery, url.query)]
+        {
             if !part.is_empty() {
                 record.set(field, part);
             }
@@ -237,7 +238,9 @@ pub(super) fn untagged(line: &[u8]) -> Option<Record<'_>> {
         record.name(Field::EventAction, "panic-stack");
         record.category = "\"process\"";
         record.types = "\"info\"";
-    } else if begins(&[b"Xray ", b"V2Ray "]) && memchr::memchr(b'(', line).is_some() || begins(&[b"A unified platform for anti-censorship"]) {
+    } else if begins(&[b"Xray ", b"V2Ray "]) && memchr::memchr(b'(', line).is_some()
+        || begins(&[b"A unified platform for anti-censorship"])
+    {
         record.name(Field::EventAction, "banner");
         record.category = "\"process\"";
         record.types = "\"info\"";
@@ -261,7 +264,8 @@ pub(super) fn untagged(line: &[u8]) -> Option<Record<'_>> {
 fn is_call(line: &[u8]) -> bool {
     memchr::memchr(b'(', line).is_some_and(|open| {
         let name = &line[..open];
-        memchr::memchr(b'.', name).is_some() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"./_-*%".contains(byte))
+        memchr::memchr(b'.', name).is_some()
+            && name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"./_-*%".contains(byte))
     })
 }
 
@@ -280,9 +284,15 @@ mod tests {
     fn resources_are_recognised_and_cannot_be_forged() {
         let resource = |action: &str| (action.to_owned(), Some(Outcome::Error));
         for (message, action) in [
-            ("[Warning] v2ray.com/core/transport/internet/tcp: failed to accepted raw connections > accept tcp [::]:12345: accept4: too many open files", "resource-file-descriptors"),
+            (
+                "[Warning] v2ray.com/core/transport/internet/tcp: failed to accepted raw connections > accept tcp [::]:12345: accept4: too many open files",
+                "resource-file-descriptors",
+            ),
             ("[Info] transport/internet/tcp: failed to create fd > too many open files", "resource-file-descriptors"),
-            ("http: Accept error: accept tcp [::]:443: accept4: too many open files; retrying in 5ms", "resource-file-descriptors"),
+            (
+                "http: Accept error: accept tcp [::]:443: accept4: too many open files; retrying in 5ms",
+                "resource-file-descriptors",
+            ),
             ("[Error] app/log: failed to write > write /var/log/x: no space left on device", "resource-disk"),
             ("[Warning] proxy/freedom: x > fork/exec: cannot allocate memory", "resource-memory"),
         ] {
