@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use jiff::tz::TimeZone;
 
 use self::lines::Lines;
@@ -26,8 +27,8 @@ const OUTPUT: usize = 256 * 1024;
 /// written raw, with waybill.parsed = false, and counted on standard error; they are no failure.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Grammar of the lines: V2RayAccess, V2RayError, QurlConnector, Json or Text
-    #[arg(long, value_name = "FORMAT")]
+    /// Grammar of the lines
+    #[arg(long, value_name = "FORMAT", value_parser = PossibleValuesParser::new(Kind::ALL.map(Kind::name)).try_map(|name| name.parse::<Kind>()))]
     format: Kind,
     /// IANA time zone of times without an offset [default: the machine's]
     #[arg(long, value_name = "ZONE", value_parser = zone)]

@@ -88,13 +88,13 @@ fn characters(out: &mut Vec<u8>, bytes: &[u8], inner: bool) {
                 }
                 Err(length) => (length, 0xfffd),
             },
-            LEAD => match hidden(&bytes[at..]) {
-                Some(code) => (if code < 0x800 { 2 } else { 3 }, code),
-                None => {
+            LEAD => {
+                let Some(code) = hidden(&bytes[at..]) else {
                     at += 1;
                     continue;
-                }
-            },
+                };
+                (if code < 0x800 { 2 } else { 3 }, code)
+            }
             _ => (1, u16::from(byte)),
         };
         out.extend_from_slice(&bytes[from..at]);

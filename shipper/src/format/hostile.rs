@@ -53,7 +53,9 @@ fn shape(value: &Value) -> Vec<String> {
     fn walk(value: &Value, path: &str, found: &mut Vec<String>) {
         match value {
             Value::Object(members) => {
-                members.iter().for_each(|(name, value)| walk(value, &format!("{path}.{name}"), found))
+                for (name, value) in members {
+                    walk(value, &format!("{path}.{name}"), found);
+                }
             }
             Value::Array(values) => values.iter().for_each(|value| walk(value, &format!("{path}[]"), found)),
             _ => found.push(path.to_owned()),

@@ -34,10 +34,16 @@ fn fill<'a>(line: &'a [u8], clock: &mut Clock, members: &mut Members, detail: &m
     record.parsed = true;
     record.escaped = true;
     let mut waybill = Object::member_after(detail, "qurl");
-    let event = match members.take_text(line, b"event") {
-        Some(event) => Some(event),
-        None => runtime(&mut record, line, members)?,
-    };
+    let mut event = members.take_text(line, b"event");
+    if event.is_none() {
+        let message = members.take_text(line, b"msg")?;
+        level(&mut record, line, members);
+        if suffix(message).is_some() {
+            event = Some(message);
+        } else {
+            runtime(&mut record, message);
+        }
+    }
     if let Some(event) = event {
         let action = suffix(event).unwrap_or(event);
         record.set(Field::EventAction, action);
@@ -77,19 +83,21 @@ fn suffix(event: &[u8]) -> Option<&[u8]> {
     event.strip_prefix(b"qurl.connector.").or_else(|| event.strip_prefix(b"tunnel."))
 }
 
-/// A record of the runtime log. Answers the event that it mirrors, if it does; `None` if it is no such record.
-fn runtime<'a>(record: &mut Record<'a>, line: &'a [u8], members: &mut Members) -> Option<Option<&'a [u8]>> {
-    let message = members.take_text(line, b"msg")?;
+/// The level of a record of the runtime log.
+fn level<'a>(record: &mut Record<'a>, line: &'a [u8], members: &mut Members) {
     if let Some(level) = members.take_text(line, b"level") {
-        let name = [("DEBUG", "debug"), ("INFO", "info"), ("WARN", "warn"), ("ERROR", "error")];
-        match name.iter().find(|(upper, _)| upper.as_bytes() == level) {
-            Some((_, lower)) => record.name(Field::LogLevel, lower),
-            None => record.set(Field::LogLevel, level),
+        match level {
+            b"DEBUG" => record.name(Field::LogLevel, "debug"),
+            b"INFO" => record.name(Field::LogLevel, "info"),
+            b"WARN" => record.name(Field::LogLevel, "warn"),
+            b"ERROR" => record.name(Field::LogLevel, "error"),
+            other => record.set(Field::LogLevel, other),
         }
     }
-    if suffix(message).is_some() {
-        return Some(Some(message));
-    }
+}
+
+/// A record of the runtime log that mirrors no event.
+fn runtime<'a>(record: &mut Record<'a>, message: &'a [u8]) {
     record.set(Field::Message, message);
     for (begins, action) in [
         (&b"audit: buffer-full drops"[..], "audit-entries-dropped"),
@@ -101,7 +109,6 @@ fn runtime<'a>(record: &mut Record<'a>, line: &'a [u8], members: &mut Members) -
             record.outcome = Some(Outcome::Error);
         }
     }
-    Some(None)
 }
 
 fn classify(record: &mut Record<'_>, action: &[u8]) {

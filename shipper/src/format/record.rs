@@ -134,6 +134,7 @@ pub(super) enum Side {
 
 /// What a format found in a line.
 #[derive(Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "facts about a line that do not exclude each other")]
 pub(super) struct Record<'a> {
     present: u64,
     slices: [&'a [u8]; COUNT],
