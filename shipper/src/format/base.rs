@@ -5,7 +5,11 @@ const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 
 /// Writes 16 digits.
 pub(super) fn hex_u64(out: &mut Vec<u8>, value: u64) {
-    hex(out, &value.to_be_bytes());
+    let mut digits = [0; 16];
+    for (pair, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(value.to_be_bytes()) {
+        *pair = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
+    }
+    out.extend_from_slice(&digits);
 }
 
 /// Writes two digits a byte.

@@ -2,11 +2,10 @@
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::ecs::{self, Constants, Line};
+use super::ecs::{Line, Writer};
 use super::object::key;
 use super::record::{Field, Record};
 use super::settings::Outcome;
-use super::time::Stamp;
 use super::{Frame, StreamInfo};
 
 /// Appends one ledger entry as a canonical record and a newline.
@@ -28,7 +27,7 @@ pub fn encode_control(
     fields: &[u8],
     out: &mut Vec<u8>,
 ) {
-    let constants = Constants::new(&StreamInfo { source: "waybill".to_owned(), ..info.clone() });
+    let mut writer = Writer::new(&StreamInfo { source: "waybill".to_owned(), ..info.clone() });
     let mut hash = Xxh3::new();
     for part in [action.as_bytes(), b"\0", message.as_bytes(), b"\0", fields] {
         hash.update(part);
@@ -52,7 +51,7 @@ pub fn encode_control(
     key(&mut detail, "control");
     detail.extend_from_slice(if fields.is_empty() { b"{}" } else { fields });
     let line = Line { frame: &frame, original: None, secrets: &[], members: &[], detail: &detail };
-    ecs::write(out, &constants, &mut Stamp::new(), time, &record, &line);
+    writer.write(out, time, &record, &line);
 }
 
 #[cfg(test)]

@@ -44,22 +44,36 @@ pub(super) fn inner(out: &mut Vec<u8>, bytes: &[u8]) {
 
 /// Whether a byte of ASCII stands in a JSON string as it is.
 fn is_plain(byte: u8) -> bool {
-    (0x20..0x7f).contains(&byte) && byte != b'"' && byte != b'\\'
+    byte.wrapping_sub(0x20) < 0x5f && byte != b'"' && byte != b'\\'
 }
 
-/// Length of the part in front that is copied as it is. The loop over 16 bytes has no branch, so that it becomes SIMD.
+/// Length of the part in front that is copied as it is.
 pub(super) fn plain(bytes: &[u8]) -> usize {
-    let (chunks, rest) = bytes.as_chunks::<16>();
-    for (index, chunk) in chunks.iter().enumerate() {
-        let bad = chunk.iter().fold(false, |bad, byte| bad | !is_plain(*byte));
-        if bad {
-            return index * 16 + chunk.iter().take_while(|byte| is_plain(**byte)).count();
-        }
+    let clean = match (bytes.len(), bytes.last_chunk::<16>()) {
+        (16.., Some(last)) => bytes.as_chunks::<16>().0.iter().all(all_plain) && all_plain(last),
+        (8.., _) => match (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+            (Some(first), Some(last)) => all_plain(first) & all_plain(last),
+            _ => false,
+        },
+        _ => false,
+    };
+    if clean { bytes.len() } else { bytes.iter().take_while(|byte| is_plain(**byte)).count() }
+}
+
+/// Without a branch, so that it becomes SIMD.
+fn all_plain<const N: usize>(chunk: &[u8; N]) -> bool {
+    let mut bad = 0;
+    for byte in chunk {
+        bad |= u8::from(byte.wrapping_sub(0x20) >= 0x5f) | u8::from(*byte == b'"') | u8::from(*byte == b'\\');
     }
-    bytes.len() - rest.len() + rest.iter().take_while(|byte| is_plain(**byte)).count()
+    bad == 0
 }
 
 fn slow(out: &mut Vec<u8>, bytes: &[u8], inner: bool) -> bool {
+    if bytes.is_ascii() {
+        characters(out, bytes, inner);
+        return true;
+    }
     let mut valid = true;
     for chunk in bytes.utf8_chunks() {
         characters(out, chunk.valid().as_bytes(), inner);

@@ -3,12 +3,11 @@
 //! A mapped field is one that the canonical record has, or any other dotted name outside of the objects that Waybill writes
 //! itself. Members that are mapped as a whole leave; the others are kept in `waybill.json`, up to a bound.
 
-use super::encoder::unparsed;
 use super::members::{Members, elements, member, value};
 use super::object::{Object, key};
 use super::record::{Field, Record};
 use super::scan::{Type, Value};
-use super::settings::{Error, JsonMap, Kind, Outcome};
+use super::settings::{Error, JsonMap, Outcome};
 use super::time::{Clock, Moment, epoch};
 
 /// Objects that are Waybill's to write; of their fields only those of [`Field`] can be mapped.
@@ -144,17 +143,17 @@ impl Path {
 
 /// Reads a line. Mapped fields that the record does not have go to `objects`.
 pub(super) fn parse<'a>(
+    record: &mut Record<'a>,
     line: &'a [u8],
     mapping: &Mapping,
     clock: &mut Clock,
     members: &mut Members,
     objects: &mut Vec<u8>,
     detail: &mut Vec<u8>,
-) -> Record<'a> {
+) {
     if members.read(line).is_none() {
-        return unparsed(Kind::Json);
+        return;
     }
-    let mut record = Record::new("json", "json");
     record.parsed = true;
     record.escaped = true;
     if let Some(path) = &mapping.time {
@@ -178,7 +177,6 @@ pub(super) fn parse<'a>(
     others(&mapping.others, line, members, objects);
     let mut waybill = Object::member_after(detail, "json");
     members.write_unknown(waybill.rest(), line, true);
-    record
 }
 
 /// Writes the fields that the record does not have, as nested objects.
@@ -248,7 +246,7 @@ mod tests {
 
     use super::*;
     use crate::format::tests::encode;
-    use crate::format::{Encoder, Settings, StreamInfo};
+    use crate::format::{Encoder, Kind, Settings, StreamInfo};
 
     fn mapped(map: JsonMap) -> Settings {
         Settings { json: Some(map), ..Settings::new(Kind::Json) }

@@ -27,6 +27,8 @@ const TAKEN: [&[u8]; 5] = [b"unnamed", b"truncated", b"duplicate_keys", b"event"
 #[derive(Debug, Clone)]
 struct Member {
     key: Range<usize>,
+    /// First bytes and length of the name; see [`sign`].
+    signature: u64,
     escaped: bool,
     value: Value,
     known: bool,
@@ -67,10 +69,14 @@ impl Members {
 
     fn add(&mut self, text: &[u8], key: Range<usize>, value: Value) -> Option<()> {
         let name = &text[key.clone()];
-        let escaped = memchr::memchr(b'\\', name).is_some();
+        let escaped = name.contains(&b'\\');
+        let signature = sign(name);
         let same = |member: &&mut Member| {
-            let other = &text[member.key.clone()];
-            if escaped || member.escaped { decoded(name).eq(decoded(other)) } else { name == other }
+            if escaped || member.escaped {
+                decoded(name).eq(decoded(&text[member.key.clone()]))
+            } else {
+                signature == member.signature && (name.len() < 8 || name == &text[member.key.clone()])
+            }
         };
         if let Some(member) = self.list.iter_mut().find(same) {
             member.value = value;
@@ -79,7 +85,7 @@ impl Members {
             if self.list.len() == MOST {
                 return None;
             }
-            self.list.push(Member { key, escaped, value, known: false });
+            self.list.push(Member { key, signature, escaped, value, known: false });
         }
         Some(())
     }
@@ -158,8 +164,21 @@ impl Members {
 }
 
 fn is_named(member: &Member, text: &[u8], name: &[u8]) -> bool {
-    let key = &text[member.key.clone()];
-    if member.escaped { decoded(key).eq(name.iter().copied()) } else { key == name }
+    let key = || &text[member.key.clone()];
+    if member.escaped {
+        decoded(key()).eq(name.iter().copied())
+    } else {
+        member.signature == sign(name) && (name.len() < 8 || key() == name)
+    }
+}
+
+/// The first seven bytes of a name and its length: says at once that most names differ, and decides for short ones.
+fn sign(name: &[u8]) -> u64 {
+    let length = (name.len() as u64) << 56;
+    if let Some(first) = name.first_chunk::<8>() {
+        return u64::from_le_bytes(*first) & 0x00ff_ffff_ffff_ffff | length;
+    }
+    name.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte)) | length
 }
 
 fn separate(out: &mut Vec<u8>, first: &mut bool) {

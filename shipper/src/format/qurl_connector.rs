@@ -6,7 +6,6 @@
 //! `slog` records of the same output are kept as messages, and those that report dropped entries as events of their own.
 
 use super::address::{Endpoint, Url};
-use super::encoder::unparsed;
 use super::members::Members;
 use super::object::Object;
 use super::record::{Field, Record, Side};
@@ -24,37 +23,47 @@ pub fn parses_alone(kind: Kind, text: &[u8]) -> bool {
 }
 
 /// Reads a line.
-pub(super) fn parse<'a>(line: &'a [u8], clock: &mut Clock, members: &mut Members, detail: &mut Vec<u8>) -> Record<'a> {
-    fill(line, clock, members, detail).unwrap_or_else(|| unparsed(Kind::QurlConnector))
+pub(super) fn parse<'a>(
+    record: &mut Record<'a>,
+    line: &'a [u8],
+    clock: &mut Clock,
+    members: &mut Members,
+    detail: &mut Vec<u8>,
+) {
+    record.escaped = true;
+    record.parsed = fill(record, line, clock, members, detail).is_some();
 }
 
-fn fill<'a>(line: &'a [u8], clock: &mut Clock, members: &mut Members, detail: &mut Vec<u8>) -> Option<Record<'a>> {
+fn fill<'a>(
+    record: &mut Record<'a>,
+    line: &'a [u8],
+    clock: &mut Clock,
+    members: &mut Members,
+    detail: &mut Vec<u8>,
+) -> Option<()> {
     members.read(line)?;
-    let mut record = Record::new("qurl", "qurl.connector");
-    record.parsed = true;
-    record.escaped = true;
     let mut waybill = Object::member_after(detail, "qurl");
     let mut event = members.take_text(line, b"event");
     if event.is_none() {
         let message = members.take_text(line, b"msg")?;
-        level(&mut record, line, members);
+        level(record, line, members);
         if suffix(message).is_some() {
             event = Some(message);
         } else {
-            runtime(&mut record, message);
+            runtime(record, message);
         }
     }
     if let Some(event) = event {
         let action = suffix(event).unwrap_or(event);
         record.set(Field::EventAction, action);
         inner(waybill.value("event"), event);
-        classify(&mut record, action);
+        classify(record, action);
         record.outcome = outcome(line, members, action);
     }
     if let Some(moment) = time(line, clock, members) {
         (record.time, record.ambiguous) = (Some(moment.time), moment.ambiguous);
     }
-    connection(&mut record, line, members);
+    connection(record, line, members);
     for (name, field) in [
         (&b"trace_id"[..], Field::TraceId),
         (b"subject", Field::UserName),
@@ -75,7 +84,7 @@ fn fill<'a>(line: &'a [u8], clock: &mut Clock, members: &mut Members, detail: &m
     }
     let first = waybill.is_empty();
     members.write_unknown(waybill.rest(), line, first);
-    Some(record)
+    Some(())
 }
 
 /// What follows `qurl.connector.` or `tunnel.`.

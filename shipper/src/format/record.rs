@@ -38,7 +38,12 @@ macro_rules! fields {
         }
 
         /// Where each field stands in the record.
-        const PLACES: &[Place] = &[$(Place { name: $name, parents: &[$($parent),*], key: $key }),*];
+        const PLACES: &[Place] = &[$(Place {
+            name: $name,
+            parents: &[$(concat!("\"", $parent, "\":{")),*],
+            number: concat!(",\"", $key, "\":"),
+            text: concat!(",\"", $key, "\":\""),
+        }),*];
     };
 }
 
@@ -46,49 +51,51 @@ macro_rules! fields {
 pub(super) struct Place {
     /// Dotted name.
     pub(super) name: &'static str,
-    /// The objects around it.
+    /// The objects around it: the text that opens each.
     pub(super) parents: &'static [&'static str],
-    /// Its key, ready to write.
-    pub(super) key: &'static str,
+    /// Comma, key and colon.
+    pub(super) number: &'static str,
+    /// Comma, key, colon and quote.
+    pub(super) text: &'static str,
 }
 
 fields! {
-    EventAction = "event.action" ["event"] "\"action\":",
-    EventCode = "event.code" ["event"] "\"code\":",
-    EventReason = "event.reason" ["event"] "\"reason\":",
-    Message = "message" [] "\"message\":",
-    ErrorMessage = "error.message" ["error"] "\"message\":",
-    SourceAddress = "source.address" ["source"] "\"address\":",
-    SourceIp = "source.ip" ["source"] "\"ip\":",
-    SourceDomain = "source.domain" ["source"] "\"domain\":",
-    SourcePort = "source.port" ["source"] "\"port\":",
-    DestinationAddress = "destination.address" ["destination"] "\"address\":",
-    DestinationIp = "destination.ip" ["destination"] "\"ip\":",
-    DestinationDomain = "destination.domain" ["destination"] "\"domain\":",
-    DestinationPort = "destination.port" ["destination"] "\"port\":",
-    NetworkTransport = "network.transport" ["network"] "\"transport\":",
-    NetworkProtocol = "network.protocol" ["network"] "\"protocol\":",
-    NetworkType = "network.type" ["network"] "\"type\":",
-    UserId = "user.id" ["user"] "\"id\":",
-    UserName = "user.name" ["user"] "\"name\":",
-    UrlOriginal = "url.original" ["url"] "\"original\":",
-    UrlScheme = "url.scheme" ["url"] "\"scheme\":",
-    UrlDomain = "url.domain" ["url"] "\"domain\":",
-    UrlPort = "url.port" ["url"] "\"port\":",
-    UrlPath = "url.path" ["url"] "\"path\":",
-    UrlQuery = "url.query" ["url"] "\"query\":",
-    HttpMethod = "http.request.method" ["http" "request"] "\"method\":",
-    ObserverIngress = "observer.ingress.interface.alias" ["observer" "ingress" "interface"] "\"alias\":",
-    ObserverEgress = "observer.egress.interface.alias" ["observer" "egress" "interface"] "\"alias\":",
-    DnsQuestionName = "dns.question.name" ["dns" "question"] "\"name\":",
-    DnsQuestionType = "dns.question.type" ["dns" "question"] "\"type\":",
-    DnsResponseCode = "dns.response_code" ["dns"] "\"response_code\":",
-    DnsResolvedIp = "dns.resolved_ip" ["dns"] "\"resolved_ip\":",
-    RuleName = "rule.name" ["rule"] "\"name\":",
-    TraceId = "trace.id" ["trace"] "\"id\":",
-    ServiceVersion = "service.version" ["service"] "\"version\":",
-    LogLevel = "log.level" ["log"] "\"level\":",
-    LogLogger = "log.logger" ["log"] "\"logger\":",
+    EventAction = "event.action" ["event"] "action",
+    EventCode = "event.code" ["event"] "code",
+    EventReason = "event.reason" ["event"] "reason",
+    Message = "message" [] "message",
+    ErrorMessage = "error.message" ["error"] "message",
+    SourceAddress = "source.address" ["source"] "address",
+    SourceIp = "source.ip" ["source"] "ip",
+    SourceDomain = "source.domain" ["source"] "domain",
+    SourcePort = "source.port" ["source"] "port",
+    DestinationAddress = "destination.address" ["destination"] "address",
+    DestinationIp = "destination.ip" ["destination"] "ip",
+    DestinationDomain = "destination.domain" ["destination"] "domain",
+    DestinationPort = "destination.port" ["destination"] "port",
+    NetworkTransport = "network.transport" ["network"] "transport",
+    NetworkProtocol = "network.protocol" ["network"] "protocol",
+    NetworkType = "network.type" ["network"] "type",
+    UserId = "user.id" ["user"] "id",
+    UserName = "user.name" ["user"] "name",
+    UrlOriginal = "url.original" ["url"] "original",
+    UrlScheme = "url.scheme" ["url"] "scheme",
+    UrlDomain = "url.domain" ["url"] "domain",
+    UrlPort = "url.port" ["url"] "port",
+    UrlPath = "url.path" ["url"] "path",
+    UrlQuery = "url.query" ["url"] "query",
+    HttpMethod = "http.request.method" ["http" "request"] "method",
+    ObserverIngress = "observer.ingress.interface.alias" ["observer" "ingress" "interface"] "alias",
+    ObserverEgress = "observer.egress.interface.alias" ["observer" "egress" "interface"] "alias",
+    DnsQuestionName = "dns.question.name" ["dns" "question"] "name",
+    DnsQuestionType = "dns.question.type" ["dns" "question"] "type",
+    DnsResponseCode = "dns.response_code" ["dns"] "response_code",
+    DnsResolvedIp = "dns.resolved_ip" ["dns"] "resolved_ip",
+    RuleName = "rule.name" ["rule"] "name",
+    TraceId = "trace.id" ["trace"] "id",
+    ServiceVersion = "service.version" ["service"] "version",
+    LogLevel = "log.level" ["log"] "level",
+    LogLogger = "log.logger" ["log"] "logger",
 }
 
 /// How a field is written.
@@ -110,6 +117,11 @@ impl Field {
     /// The field of a dotted name.
     pub(super) fn named(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|field| field.place().name == name)
+    }
+
+    /// Whether it is written with the parts of its object that are no fields.
+    pub(super) fn is_apart(self) -> bool {
+        matches!(self, Self::EventAction | Self::EventCode | Self::EventReason | Self::LogLevel | Self::LogLogger)
     }
 
     /// How the field is written.
@@ -273,9 +285,9 @@ mod tests {
         let mut open = "nothing yet";
         for field in Field::ALL {
             let place = field.place();
-            let key = place.key.trim_matches(['"', ':']);
-            let dotted = place.parents.iter().copied().chain([key]).collect::<Vec<_>>().join(".");
-            assert_eq!(dotted, place.name);
+            let segments = place.parents.iter().copied().chain([place.number]);
+            let dotted: Vec<&str> = segments.map(|text| text.trim_matches(['"', ':', ',', '{'])).collect();
+            assert_eq!(dotted.join("."), place.name);
             let root = place.parents.first().copied().unwrap_or("the record itself");
             if root != open {
                 assert!(!closed.contains(&root), "{root} is opened twice");

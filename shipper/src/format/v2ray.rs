@@ -3,11 +3,8 @@
 //! Both logs begin with Go's date in local time. A program whose log path is empty writes both to its standard output, so either
 //! source takes lines of either kind, and those of the resolver (`common/log/dns.go`), behind whatever a supervisor put before.
 
-use std::collections::BTreeMap;
-
-use super::encoder::unparsed;
 use super::record::Record;
-use super::settings::{Kind, Meaning};
+use super::settings::Meaning;
 use super::time::{Clock, Moment};
 use super::{v2ray_access, v2ray_dns, v2ray_error};
 
@@ -16,23 +13,22 @@ const PREFIX: usize = 160;
 
 /// Reads a line that has been cleaned of colours and secrets.
 pub(super) fn parse<'a>(
+    record: &mut Record<'a>,
     line: &'a [u8],
-    kind: Kind,
-    outbounds: &BTreeMap<String, Meaning>,
+    outbounds: &[(String, Meaning)],
     clock: &mut Clock,
     detail: &mut Vec<u8>,
-) -> Record<'a> {
+) {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let Some((moment, message)) = dated(line, clock) else {
-        return v2ray_error::untagged(line).unwrap_or_else(|| unparsed(kind));
+    record.parsed = if let Some((moment, message)) = dated(line, clock) {
+        (record.time, record.ambiguous) = (Some(moment.time), moment.ambiguous);
+        v2ray_error::parse(record, message, detail)
+            || v2ray_access::parse(record, message, outbounds, detail)
+            || v2ray_dns::parse(record, message, detail)
+            || v2ray_error::untagged(record, message)
+    } else {
+        v2ray_error::untagged(record, line)
     };
-    let record = v2ray_error::parse(message, detail)
-        .or_else(|| v2ray_access::parse(message, outbounds, detail))
-        .or_else(|| v2ray_dns::parse(message, detail))
-        .or_else(|| v2ray_error::untagged(message));
-    let mut record = record.unwrap_or_else(|| unparsed(kind));
-    (record.time, record.ambiguous) = (Some(moment.time), moment.ambiguous);
-    record
 }
 
 /// The date and what follows it. Supervisors (journald's and Docker's text output) put something before the date.

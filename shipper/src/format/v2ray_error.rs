@@ -65,16 +65,16 @@ const RESOURCES: [(&[u8], &str); 6] = [
     (b"disk quota exceeded", "resource-disk"),
 ];
 
-/// Reads what follows the date. `None` if it does not begin with a level.
-pub(super) fn parse<'a>(message: &'a [u8], detail: &mut Vec<u8>) -> Option<Record<'a>> {
+/// Reads what follows the date. False, and nothing set, if it does not begin with a level.
+pub(super) fn parse<'a>(record: &mut Record<'a>, message: &'a [u8], detail: &mut Vec<u8>) -> bool {
     if message.first() != Some(&b'[') {
-        return None;
+        return false;
     }
-    let (level, rest) = LEVELS.iter().find_map(|(prefix, name)| Some((*name, message.strip_prefix(*prefix)?)))?;
+    let level = LEVELS.iter().find_map(|(prefix, name)| Some((*name, message.strip_prefix(*prefix)?)));
+    let Some((level, rest)) = level else { return false };
     let (session, rest) = session(rest);
     let (logger, text) = component(rest);
-    let mut record = Record::new("v2ray", "v2ray.error");
-    record.parsed = true;
+    record.dataset = "v2ray.error";
     record.category = "\"network\"";
     record.types = "\"info\"";
     record.name(Field::LogLevel, level);
@@ -86,13 +86,13 @@ pub(super) fn parse<'a>(message: &'a [u8], detail: &mut Vec<u8>) -> Option<Recor
     if let Some(logger) = logger {
         record.set(Field::LogLogger, logger);
         if logger == b"app/dns"
-            && let Some(server) = v2ray_dns::fill(&mut record, text)
+            && let Some(server) = v2ray_dns::fill(record, text)
         {
             waybill.text("server", server);
-            return Some(record);
+            return true;
         }
         if logger == b"core" {
-            started(&mut record, text);
+            started(record, text);
         }
     }
     let mut last = text;
@@ -102,7 +102,7 @@ pub(super) fn parse<'a>(message: &'a [u8], detail: &mut Vec<u8>) -> Option<Recor
         last = message;
         // A warning is a failure if it says so.
         failed |= level == "warning" && message.starts_with(b"failed to ");
-        describe(&mut record, message, index > 0, &mut waybill);
+        describe(record, message, index > 0, &mut waybill);
     }
     if last.len() < text.len() {
         waybill.texts("chain", chain(rest));
@@ -116,8 +116,8 @@ pub(super) fn parse<'a>(message: &'a [u8], detail: &mut Vec<u8>) -> Option<Recor
         record.category = "\"authentication\",\"network\"";
         record.types = "\"connection\",\"start\"";
     }
-    resource(&mut record, last);
-    Some(record)
+    resource(record, last);
+    true
 }
 
 /// The number that one connection's messages share; the access log does not have it.
@@ -225,10 +225,7 @@ fn resource(record: &mut Record<'_>, last: &[u8]) {
 }
 
 /// What is printed without a level: Go's own messages, a panic with its stack, the banner.
-pub(super) fn untagged(line: &[u8]) -> Option<Record<'_>> {
-    let mut record = Record::new("v2ray", "v2ray.error");
-    record.parsed = true;
-    record.set(Field::Message, line);
+pub(super) fn untagged<'a>(record: &mut Record<'a>, line: &'a [u8]) -> bool {
     let begins = |prefixes: &[&[u8]]| prefixes.iter().any(|prefix| line.starts_with(prefix));
     if begins(&[b"panic: ", b"fatal error: ", b"runtime: ", b"[signal "]) {
         record.name(Field::EventAction, "panic");
@@ -253,11 +250,13 @@ pub(super) fn untagged(line: &[u8]) -> Option<Record<'_>> {
         {
             record.endpoint(Side::Source, &Endpoint::parse(&rest[..end]));
         }
-        resource(&mut record, message);
+        resource(record, message);
     } else {
-        return None;
+        return false;
     }
-    Some(record)
+    record.dataset = "v2ray.error";
+    record.set(Field::Message, line);
+    true
 }
 
 /// `github.com/xtls/xray-core/main.main.func1(0xc000)` of a stack.
@@ -275,7 +274,9 @@ mod tests {
 
     fn read(message: &str) -> (String, Option<Outcome>) {
         let mut detail = Vec::new();
-        let record = parse(message.as_bytes(), &mut detail).or_else(|| untagged(message.as_bytes())).unwrap();
+        let mut record = Record::new("v2ray", "");
+        let message = message.as_bytes();
+        assert!(parse(&mut record, message, &mut detail) || untagged(&mut record, message));
         let action = record.get(Field::EventAction).map(|action| String::from_utf8_lossy(action).into_owned());
         (action.unwrap_or_default(), record.outcome)
     }
@@ -314,7 +315,7 @@ mod tests {
         ] {
             assert_eq!(read(line), (action.to_owned(), outcome), "{line}");
         }
-        assert!(untagged(b"hello (world)").is_none());
-        assert!(untagged(b"").is_none());
+        assert!(!untagged(&mut Record::new("", ""), b"hello (world)"));
+        assert!(!untagged(&mut Record::new("", ""), b""));
     }
 }
