@@ -196,27 +196,15 @@ fn event(out: &mut Vec<u8>, record: &Record<'_>, original: Option<&[u8]>) -> boo
 fn objects(out: &mut Vec<u8>, record: &Record<'_>) {
     let mut open: &[&str] = &[];
     for (field, value) in record.fields() {
-        if field.is_apart() {
-            continue;
-        }
         let place = field.place();
-        let shape = field.shape();
-        let lead = if shape == Shape::Text { place.text } else { place.number }.as_bytes();
-        let shared = open.iter().zip(place.parents).take_while(|(left, right)| left == right).count();
-        for _ in shared..open.len() {
-            out.push(b'}');
-        }
-        if shared == place.parents.len() {
+        let lead = if place.shape == Shape::Text { place.text } else { place.number }.as_bytes();
+        if open == place.parents {
             out.extend_from_slice(lead);
         } else {
-            // Something stands before: `event` outside, a sibling inside.
-            out.push(b',');
-            for parent in &place.parents[shared..] {
-                out.extend_from_slice(parent.as_bytes());
-            }
-            out.extend_from_slice(&lead[1..]);
+            enter(out, open, place.parents, lead);
+            open = place.parents;
         }
-        match shape {
+        match place.shape {
             Shape::Text => text(out, value, record.escaped),
             Shape::Number => out.extend_from_slice(value),
             Shape::IpList => {
@@ -224,11 +212,27 @@ fn objects(out: &mut Vec<u8>, record: &Record<'_>) {
                 list(out, addresses.filter(|address| address::Version::of(address).is_some()));
             }
         }
-        open = place.parents;
     }
     for _ in open {
         out.push(b'}');
     }
+}
+
+/// Leaves the objects that are open and enters others. Something always stands before: `event` outside, a sibling inside.
+fn enter(out: &mut Vec<u8>, open: &[&str], parents: &[&str], lead: &[u8]) {
+    let shared = open.iter().zip(parents).take_while(|(left, right)| left == right).count();
+    for _ in shared..open.len() {
+        out.push(b'}');
+    }
+    if shared == parents.len() {
+        out.extend_from_slice(lead);
+        return;
+    }
+    out.push(b',');
+    for parent in &parents[shared..] {
+        out.extend_from_slice(parent.as_bytes());
+    }
+    out.extend_from_slice(&lead[1..]);
 }
 
 /// Writes `log` up to where the constants go on.

@@ -47,26 +47,45 @@ fn is_plain(byte: u8) -> bool {
     byte.wrapping_sub(0x20) < 0x5f && byte != b'"' && byte != b'\\'
 }
 
-/// Length of the part in front that is copied as it is.
+/// Length of the part in front that is copied as it is. Whole blocks are tried first, the last one overlapping; only text that
+/// is not plain is counted byte by byte.
+#[inline]
 pub(super) fn plain(bytes: &[u8]) -> usize {
-    let clean = match (bytes.len(), bytes.last_chunk::<16>()) {
-        (16.., Some(last)) => bytes.as_chunks::<16>().0.iter().all(all_plain) && all_plain(last),
-        (8.., _) => match (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
-            (Some(first), Some(last)) => all_plain(first) & all_plain(last),
-            _ => false,
-        },
-        _ => false,
+    let clean = if let Some(last) = bytes.last_chunk::<16>() {
+        bytes.as_chunks::<16>().0.iter().all(all_plain) && all_plain(last)
+    } else if let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+        is_plain_word(u64::from_le_bytes(*first)) && is_plain_word(u64::from_le_bytes(*last))
+    } else if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        is_plain_word(u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last)))
+    } else {
+        bytes.iter().all(|byte| is_plain(*byte))
     };
-    if clean { bytes.len() } else { bytes.iter().take_while(|byte| is_plain(**byte)).count() }
+    if clean { bytes.len() } else { plain_prefix(bytes) }
+}
+
+#[cold]
+fn plain_prefix(bytes: &[u8]) -> usize {
+    bytes.iter().take_while(|byte| is_plain(**byte)).count()
 }
 
 /// Without a branch, so that it becomes SIMD.
-fn all_plain<const N: usize>(chunk: &[u8; N]) -> bool {
+#[inline]
+fn all_plain(chunk: &[u8; 16]) -> bool {
     let mut bad = 0;
     for byte in chunk {
         bad |= u8::from(byte.wrapping_sub(0x20) >= 0x5f) | u8::from(*byte == b'"') | u8::from(*byte == b'\\');
     }
     bad == 0
+}
+
+/// Eight bytes at once. A borrow can mark a byte too many, but none too few.
+#[inline]
+fn is_plain_word(word: u64) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let zeros = |word: u64| word.wrapping_sub(ONES) & !word;
+    let control = word.wrapping_sub(ONES * 0x20) & !word;
+    let named = zeros(word ^ (ONES * 0x22)) | zeros(word ^ (ONES * 0x5c)) | zeros(word ^ (ONES * 0x7f));
+    (word | control | named) & (ONES << 7) == 0
 }
 
 fn slow(out: &mut Vec<u8>, bytes: &[u8], inner: bool) -> bool {

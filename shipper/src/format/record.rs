@@ -40,6 +40,7 @@ macro_rules! fields {
         /// Where each field stands in the record.
         const PLACES: &[Place] = &[$(Place {
             name: $name,
+            shape: Field::$variant.shape(),
             parents: &[$(concat!("\"", $parent, "\":{")),*],
             number: concat!(",\"", $key, "\":"),
             text: concat!(",\"", $key, "\":\""),
@@ -53,6 +54,8 @@ pub(super) struct Place {
     pub(super) name: &'static str,
     /// The objects around it: the text that opens each.
     pub(super) parents: &'static [&'static str],
+    /// How it is written.
+    pub(super) shape: Shape,
     /// Comma, key and colon.
     pub(super) number: &'static str,
     /// Comma, key, colon and quote.
@@ -120,12 +123,12 @@ impl Field {
     }
 
     /// Whether it is written with the parts of its object that are no fields.
-    pub(super) fn is_apart(self) -> bool {
+    const fn is_apart(self) -> bool {
         matches!(self, Self::EventAction | Self::EventCode | Self::EventReason | Self::LogLevel | Self::LogLogger)
     }
 
     /// How the field is written.
-    pub(super) fn shape(self) -> Shape {
+    const fn shape(self) -> Shape {
         match self {
             Self::SourcePort | Self::DestinationPort | Self::UrlPort => Shape::Number,
             Self::DnsResolvedIp => Shape::IpList,
@@ -136,6 +139,17 @@ impl Field {
 
 const COUNT: usize = PLACES.len();
 const _: () = assert!(COUNT <= 64, "Record::present has one bit a field");
+
+/// The bits of the fields that [`Field::is_apart`].
+const APART: u64 = {
+    let mut bits = 0;
+    let mut index = 0;
+    while index < COUNT {
+        bits |= (Field::ALL[index].is_apart() as u64) << index;
+        index += 1;
+    }
+    bits
+};
 
 /// Which end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -229,9 +243,9 @@ impl<'a> Record<'a> {
         (self.present & 1 << field as u8 != 0).then(|| self.slices[field as usize])
     }
 
-    /// The fields that are there, in writing order.
+    /// The fields that are there, in writing order, without those that [`Field::is_apart`].
     pub(super) fn fields(&self) -> impl Iterator<Item = (Field, &'a [u8])> {
-        let mut present = self.present;
+        let mut present = self.present & !APART;
         std::iter::from_fn(move || {
             let index = present.trailing_zeros() as usize;
             let field = *Field::ALL.get(index)?;
