@@ -78,19 +78,46 @@ fn all_plain(chunk: &[u8; 16]) -> bool {
     bad == 0
 }
 
-/// Eight bytes at once. A borrow can mark a byte too many, but none too few.
+/// Whether eight bytes stand in a JSON string as they are.
 #[inline]
 fn is_plain_word(word: u64) -> bool {
+    marks(word) == 0
+}
+
+/// Marks the bytes of a word that are not plain, in their highest bit. A borrow can mark a byte too many behind one that is
+/// marked rightly, so the first mark is right.
+#[inline]
+fn marks(word: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     let zeros = |word: u64| word.wrapping_sub(ONES) & !word;
     let control = word.wrapping_sub(ONES * 0x20) & !word;
     let named = zeros(word ^ (ONES * 0x22)) | zeros(word ^ (ONES * 0x5c)) | zeros(word ^ (ONES * 0x7f));
-    (word | control | named) & (ONES << 7) == 0
+    (word | control | named) & (ONES << 7)
+}
+
+/// Writes ASCII of which some is not plain, such as a line of JSON. A word is written whole and then cut at its first mark.
+fn ascii(out: &mut Vec<u8>, bytes: &[u8]) {
+    let mut rest = bytes;
+    while let Some(word) = rest.first_chunk::<8>() {
+        out.extend_from_slice(word);
+        let marks = marks(u64::from_le_bytes(*word));
+        if marks == 0 {
+            rest = &rest[8..];
+            continue;
+        }
+        let taken = marks.trailing_zeros() as usize / 8;
+        out.truncate(out.len() - 8 + taken);
+        escape(out, u16::from(rest[taken]));
+        rest = &rest[taken + 1..];
+    }
+    for byte in rest {
+        if is_plain(*byte) { out.push(*byte) } else { escape(out, u16::from(*byte)) }
+    }
 }
 
 fn slow(out: &mut Vec<u8>, bytes: &[u8], inner: bool) -> bool {
-    if bytes.is_ascii() {
-        characters(out, bytes, inner);
+    if !inner && bytes.is_ascii() {
+        ascii(out, bytes);
         return true;
     }
     let mut valid = true;
@@ -111,7 +138,8 @@ fn characters(out: &mut Vec<u8>, bytes: &[u8], inner: bool) {
     while let Some(&byte) = bytes.get(at) {
         let (taken, code) = match CLASS[usize::from(byte)] {
             PLAIN => {
-                at += 1;
+                let word = bytes[at..].first_chunk::<8>().map(|word| marks(u64::from_le_bytes(*word)));
+                at += word.map_or(1, |marks| (marks.trailing_zeros() as usize / 8).max(1));
                 continue;
             }
             BACKSLASH if inner => match escape_length(&bytes[at..]) {
@@ -148,6 +176,7 @@ fn hidden(bytes: &[u8]) -> Option<u16> {
     }
 }
 
+#[inline]
 fn escape(out: &mut Vec<u8>, code: u16) {
     let short = match code {
         0x22 => b'"',

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::escape::{decoded, inner};
+use super::escape::{decoded, inner, plain};
 use super::object::{key, string};
 use super::scan::{Scanner, Type, Value};
 
@@ -27,9 +27,8 @@ const TAKEN: [&[u8]; 5] = [b"unnamed", b"truncated", b"duplicate_keys", b"event"
 #[derive(Debug, Clone)]
 struct Member {
     key: Range<usize>,
-    /// First bytes and length of the name; see [`sign`].
+    /// See [`sign`].
     signature: u64,
-    escaped: bool,
     value: Value,
     known: bool,
 }
@@ -39,6 +38,10 @@ struct Member {
 pub(super) struct Members {
     list: Vec<Member>,
     odd: Vec<usize>,
+    /// One bit for some signatures: a name whose bit is not set is not there.
+    seen: [u64; 4],
+    /// A name has an escape, so that signatures say nothing.
+    escapes: bool,
     duplicates: bool,
 }
 
@@ -46,7 +49,7 @@ impl Members {
     /// Reads a line that is one object.
     pub(super) fn read(&mut self, text: &[u8]) -> Option<()> {
         self.list.clear();
-        self.duplicates = false;
+        (self.seen, self.escapes, self.duplicates) = ([0; 4], false, false);
         let mut scanner = Scanner::new(text);
         if !scanner.take(b'{') {
             return None;
@@ -71,49 +74,66 @@ impl Members {
         let name = &text[key.clone()];
         let escaped = name.contains(&b'\\');
         let signature = sign(name);
-        let same = |member: &&mut Member| {
-            if escaped || member.escaped {
-                decoded(name).eq(decoded(&text[member.key.clone()]))
-            } else {
-                signature == member.signature && (name.len() < 8 || name == &text[member.key.clone()])
+        self.escapes |= escaped;
+        let (word, bit) = place(signature);
+        if self.escapes || self.seen[word] & bit != 0 {
+            let same = |member: &&mut Member| {
+                let other = &text[member.key.clone()];
+                if self.escapes { decoded(name).eq(decoded(other)) } else { name == other }
+            };
+            if let Some(member) = self.list.iter_mut().find(same) {
+                member.value = value;
+                self.duplicates = true;
+                return Some(());
             }
-        };
-        if let Some(member) = self.list.iter_mut().find(same) {
-            member.value = value;
-            self.duplicates = true;
-        } else {
-            if self.list.len() == MOST {
-                return None;
-            }
-            self.list.push(Member { key, signature, escaped, value, known: false });
         }
+        self.seen[word] |= bit;
+        if self.list.len() == MOST {
+            return None;
+        }
+        self.list.push(Member { key, signature, value, known: false });
         Some(())
+    }
+
+    /// Where a member is.
+    fn find(&self, text: &[u8], name: &[u8]) -> Option<usize> {
+        if self.escapes {
+            return self.list.iter().position(|member| decoded(&text[member.key.clone()]).eq(name.iter().copied()));
+        }
+        let signature = sign(name);
+        let (word, bit) = place(signature);
+        if self.seen[word] & bit == 0 {
+            return None;
+        }
+        self.list.iter().position(|member| member.signature == signature && &text[member.key.clone()] == name)
     }
 
     /// The value of a member.
     pub(super) fn get(&self, text: &[u8], name: &[u8]) -> Option<&Value> {
-        self.list.iter().find(|member| is_named(member, text, name)).map(|member| &member.value)
+        self.find(text, name).map(|index| &self.list[index].value)
     }
 
     /// The value of a member that is not null, which is then no longer unknown.
     pub(super) fn take<'a>(&mut self, text: &'a [u8], name: &[u8]) -> Option<(Type, &'a [u8])> {
-        let member = self.list.iter_mut().find(|member| is_named(member, text, name))?;
+        let index = self.find(text, name)?;
+        let member = &mut self.list[index];
         member.known = true;
         (member.value.kind != Type::Null).then(|| (member.value.kind, member.value.inner(text)))
     }
 
     /// The text of a member that is a string, which is then no longer unknown.
     pub(super) fn take_text<'a>(&mut self, text: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-        let member =
-            self.list.iter_mut().find(|member| is_named(member, text, name) && member.value.kind == Type::String)?;
-        member.known = true;
-        Some(member.value.inner(text))
+        let index = self.find(text, name)?;
+        let member = &mut self.list[index];
+        let text = (member.value.kind == Type::String).then(|| member.value.inner(text));
+        member.known |= text.is_some();
+        text
     }
 
     /// Marks a member as unknown again: its value was of no use.
     pub(super) fn give_back(&mut self, text: &[u8], name: &[u8]) {
-        if let Some(member) = self.list.iter_mut().find(|member| is_named(member, text, name)) {
-            member.known = false;
+        if let Some(index) = self.find(text, name) {
+            self.list[index].known = false;
         }
     }
 
@@ -132,9 +152,10 @@ impl Members {
                 truncated = true;
                 continue;
             }
-            separate(out, &mut first);
-            string(out, name);
-            out.push(b':');
+            out.extend_from_slice(if first { b"\"" } else { b",\"" });
+            first = false;
+            out.extend_from_slice(name);
+            out.extend_from_slice(b"\":");
             value(out, text, &member.value);
         }
         if !self.odd.is_empty() {
@@ -163,16 +184,14 @@ impl Members {
     }
 }
 
-fn is_named(member: &Member, text: &[u8], name: &[u8]) -> bool {
-    let key = || &text[member.key.clone()];
-    if member.escaped {
-        decoded(key()).eq(name.iter().copied())
-    } else {
-        member.signature == sign(name) && (name.len() < 8 || key() == name)
-    }
+/// The bit of a signature in [`Members::seen`].
+fn place(signature: u64) -> (usize, u64) {
+    let hash = signature.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56;
+    (hash as usize >> 6, 1 << (hash & 63))
 }
 
-/// The first seven bytes of a name and its length: says at once that most names differ, and decides for short ones.
+/// The first seven bytes of a name and its length: says at once that most names differ.
+#[inline]
 fn sign(name: &[u8]) -> u64 {
     let length = (name.len() as u64) << 56;
     if let Some(first) = name.first_chunk::<8>() {
@@ -191,9 +210,9 @@ fn separate(out: &mut Vec<u8>, first: &mut bool) {
 /// Whether an index takes this as the name of a field.
 fn is_plain_name(name: &[u8]) -> bool {
     (1..=LONGEST_NAME).contains(&name.len())
-        && name.iter().all(|byte| (0x20..0x7f).contains(byte) && !matches!(byte, b'"' | b'\\'))
+        && plain(name) == name.len()
         && !matches!(name, [b'.' | b' ', ..] | [.., b'.' | b' '])
-        && memchr::memmem::find(name, b"..").is_none()
+        && !(name.contains(&b'.') && memchr::memmem::find(name, b"..").is_some())
 }
 
 /// Writes a value as JSON that any reader takes.
