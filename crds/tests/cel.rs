@@ -30,6 +30,7 @@ fn a_whole_policy_breaks_no_rule() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "it is one table")]
 fn rules_and_validation_find_the_same_mistakes() {
     let cases = [
         (
