@@ -7,6 +7,7 @@ pub mod cli;
 pub mod engine;
 pub mod format;
 pub mod lane;
+pub mod observe;
 pub mod plan;
 pub mod source;
 pub mod state;
