@@ -115,7 +115,7 @@ const RECONCILE: Duration = Duration::from_millis(500);
 /// Cursors that moved are entered at the latest after this.
 const CURSOR_COMMIT: Duration = Duration::from_millis(100);
 /// Small writes are gathered this long before they are read.
-const GATHER: Duration = Duration::from_millis(10);
+pub(crate) const GATHER: Duration = Duration::from_millis(10);
 /// Bytes read at a time.
 const READ: usize = 256 << 10;
 
@@ -331,6 +331,18 @@ impl Engine {
             && self.store.durable() >= self.store.ticket()
     }
 
+    /// Until when everything is to be brought home.
+    pub fn drain_until(&self) -> Option<Instant> {
+        self.draining
+    }
+
+    /// Enters the end, waits until it is durable, and lets go of the state.
+    pub fn stop(mut self, now: Now, message: &str, fields: &serde_json::Value) {
+        self.put_cursors();
+        self.store.enter(now.wall, crate::state::ledger::Action::Stopped, message, fields);
+        self.store.flush();
+    }
+
     /// The plan that is in force.
     pub fn plan(&self) -> &Plan {
         &self.plan
@@ -349,7 +361,7 @@ impl Lane {
 
     fn deliver(&mut self, stream: StreamId, chunk: &Arc<crate::lane::chunk::Chunk>, source: &Gate) -> Delivery {
         self.next_delivery += 1;
-        let delivery = Delivery::new(self.next_delivery, Arc::clone(chunk), &self.gate, source);
+        let delivery = Delivery::new(self.number, self.next_delivery, Arc::clone(chunk), &self.gate, source);
         self.weight += chunk.weight();
         self.by_delivery.insert(delivery.id, stream);
         self.tracks.entry(stream).or_default().sent(delivery.id, chunk);

@@ -117,4 +117,8 @@ pub struct Fragment {
 }
 
 #[cfg(test)]
+mod genuine;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod tests;

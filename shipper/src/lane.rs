@@ -35,6 +35,7 @@ impl Gate {
 pub struct Delivery {
     /// Rises by one with each delivery of the lane.
     pub id: u64,
+    number: u32,
     /// What to deliver.
     pub chunk: Arc<Chunk>,
     lane: (Gate, u64),
@@ -43,13 +44,16 @@ pub struct Delivery {
 
 impl Delivery {
     /// A delivery that the two gates let pass at this moment.
-    pub fn new(id: u64, chunk: Arc<Chunk>, lane: &Gate, source: &Gate) -> Self {
-        Self {
-            id,
-            chunk,
+    pub fn new(number: u32, id: u64, chunk: Arc<Chunk>, lane: &Gate, source: &Gate) -> Self {
+        Self { id, number, chunk,
             lane: (lane.clone(), lane.epoch()),
             source: (source.clone(), source.epoch()),
         }
+    }
+
+    /// The lane's number.
+    pub fn lane(&self) -> u32 {
+        self.number
     }
 
     /// Whether it may still go out. A sink asks right before it sends.

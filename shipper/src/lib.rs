@@ -3,11 +3,13 @@
 //! A record's way reads from top to bottom: `source` → `format` → `lane` → `sink`, with `state` beside it.
 #![deny(unsafe_code)]
 
+pub mod agent;
 pub mod cli;
 pub mod engine;
 pub mod format;
 pub mod lane;
 pub mod observe;
 pub mod plan;
+pub mod sink;
 pub mod source;
 pub mod state;

@@ -1,2 +1,7 @@
 //! `waybill`: arguments, then one call.
-fn main() {}
+
+use clap::Parser as _;
+
+fn main() -> std::process::ExitCode {
+    waybill::cli::Cli::parse().run()
+}

@@ -1,5 +1,7 @@
 //! What the agent is to do: a policy, resolved into what the engine and the sinks need.
 
+pub mod resolve;
+
 use std::path::PathBuf;
 
 use crate::format;

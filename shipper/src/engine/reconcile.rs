@@ -238,8 +238,8 @@ impl Engine {
     fn find_moved(&mut self, id: StreamId, now: Now) {
         let Some(stream) = self.streams.get(&id) else { return };
         let (key, open) = (stream.key, stream.is_open());
-        let mut folders: Vec<(PathBuf, std::rc::Rc<crate::source::root::Root>)> =
-            self.discovery.folders().map(|(p, r)| (p.to_owned(), std::rc::Rc::clone(r))).collect();
+        let mut folders: Vec<(PathBuf, std::sync::Arc<crate::source::root::Root>)> =
+            self.discovery.folders().map(|(p, r)| (p.to_owned(), std::sync::Arc::clone(r))).collect();
         // The folder in which it was is the most likely one.
         if let Some(parent) = stream.path().and_then(Path::parent) {
             folders.sort_by_key(|(p, _)| p != parent);
@@ -322,7 +322,7 @@ impl Engine {
         }
         let absent = || ReadError::Io(std::io::Error::from(std::io::ErrorKind::NotFound));
         let path = stream.path().ok_or_else(absent)?.to_owned();
-        let root = self.discovery.folders().find(|(f, _)| Some(*f) == path.parent()).map(|(_, r)| std::rc::Rc::clone(r));
+        let root = self.discovery.folders().find(|(f, _)| Some(*f) == path.parent()).map(|(_, r)| std::sync::Arc::clone(r));
         let file = root.ok_or_else(absent)?.open_file(&path).map_err(|error| match error {
             crate::source::root::Error::Io(error) => ReadError::Io(error),
             outside @ crate::source::root::Error::Outside { .. } => ReadError::Io(std::io::Error::other(outside.to_string())),

@@ -12,10 +12,10 @@ pub(super) enum Version {
 impl Version {
     /// The protocol of a textual address; `None` for a name, a masked address or a network.
     pub(super) fn of(host: &[u8]) -> Option<Self> {
-        if is_v4(host) {
+        if host.first().is_some_and(u8::is_ascii_digit) && is_v4(host) {
             return Some(Self::V4);
         }
-        if host.len() > 45 || !host.contains(&b':') {
+        if host.len() > 45 || memchr::memchr(b':', host).is_none() {
             return None;
         }
         std::str::from_utf8(host).ok()?.parse::<Ipv6Addr>().ok().map(|_| Self::V6)
@@ -64,9 +64,14 @@ pub(super) fn is_port(digits: &[u8]) -> bool {
         [b'0'] => true,
         [b'0', ..] | [] => false,
         _ => {
-            digits.len() <= 5
-                && digits.iter().all(u8::is_ascii_digit)
-                && digits.iter().fold(0u32, |value, digit| value * 10 + u32::from(digit - b'0')) <= 65535
+            let mut value = 0u32;
+            for digit in digits {
+                if !digit.is_ascii_digit() || digits.len() > 5 {
+                    return false;
+                }
+                value = value * 10 + u32::from(digit - b'0');
+            }
+            value <= 65535
         }
     }
 }
@@ -97,17 +102,12 @@ impl<'a> Endpoint<'a> {
     }
 
     fn host_port(token: &'a [u8]) -> Self {
-        let (host, port) = match memchr::memrchr(b':', token) {
-            Some(colon) if is_port(&token[colon + 1..]) && !is_bare_v6(token, colon) => {
-                (&token[..colon], Some(&token[colon + 1..]))
-            }
-            _ => (token, None),
-        };
-        let host = match host {
-            [b'[', inside @ .., b']'] => inside,
-            _ => host,
-        };
-        Self { transport: None, host, port, version: Version::of(host) }
+        let Some((host, port)) = split_port(token) else { return Self::host_only(unbracketed(token)) };
+        // An IPv6 address without brackets has no port.
+        if host.first() != Some(&b'[') && memchr::memchr(b':', host).is_some() && Version::of(token).is_some() {
+            return Self::host_only(token);
+        }
+        Self { port: Some(port), ..Self::host_only(unbracketed(host)) }
     }
 
     /// Whether the host is a name: not an address, masked or not, and not a socket's path.
@@ -118,19 +118,31 @@ impl<'a> Endpoint<'a> {
     }
 }
 
-/// An IPv6 address without brackets has no port.
-fn is_bare_v6(token: &[u8], last_colon: usize) -> bool {
-    token.first() != Some(&b'[') && memchr::memchr(b':', token).is_some_and(|first| first < last_colon) && Version::of(token).is_some()
+fn unbracketed(host: &[u8]) -> &[u8] {
+    match host {
+        [b'[', inside @ .., b']'] => inside,
+        _ => host,
+    }
+}
+
+/// Divides at the colon before the digits at the end.
+fn split_port(token: &[u8]) -> Option<(&[u8], &[u8])> {
+    let digits = token.iter().rev().take(6).position(|byte| *byte == b':')?;
+    let (host, port) = token.split_at(token.len() - digits);
+    is_port(port).then(|| (&host[..host.len() - 1], port))
 }
 
 /// Takes the network off the front. `common/net/network.go` has these names.
 fn transport(token: &[u8]) -> (Option<&'static str>, &[u8]) {
-    for (prefix, name) in [("tcp:", "tcp"), ("udp:", "udp"), ("unix:", "unix"), ("unknown:", "unknown")] {
-        if let Some(rest) = token.strip_prefix(prefix.as_bytes()) {
-            return (Some(name), rest);
-        }
+    match token {
+        [b't', b'c', b'p', b':', rest @ ..] => (Some("tcp"), rest),
+        [b'u', b'd', b'p', b':', rest @ ..] => (Some("udp"), rest),
+        [b'u', b'n', b'i', b'x', b':', rest @ ..] => (Some("unix"), rest),
+        _ => match token.strip_prefix(b"unknown:") {
+            Some(rest) => (Some("unknown"), rest),
+            None => (None, token),
+        },
     }
-    (None, token)
 }
 
 /// The parts of a URL.
@@ -149,7 +161,10 @@ impl<'a> Url<'a> {
         let slashes = memchr::memmem::find(text, b"//")?;
         let scheme = match &text[..slashes] {
             [] => &text[..0],
-            [scheme @ .., b':'] if !scheme.is_empty() && scheme.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte)) => {
+            [scheme @ .., b':']
+                if !scheme.is_empty()
+                    && scheme.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte)) =>
+            {
                 scheme
             }
             _ => return None,

@@ -1,17 +1,29 @@
 //! Hexadecimal and base64 digits, straight into the output.
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
+/// The two digits of each byte.
+const PAIRS: [[u8; 2]; 256] = {
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        pairs[byte] = [HEX[byte >> 4], HEX[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// Writes 16 digits.
 pub(super) fn hex_u64(out: &mut Vec<u8>, value: u64) {
-    hex(out, &value.to_be_bytes());
+    let [a, b, c, d, e, f, g, h] = value.to_be_bytes().map(|byte| PAIRS[usize::from(byte)]);
+    let digits = [a, b, c, d, e, f, g, h];
+    out.extend_from_slice(digits.as_flattened());
 }
 
 /// Writes two digits a byte.
 pub(super) fn hex(out: &mut Vec<u8>, bytes: &[u8]) {
     for byte in bytes {
-        out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+        out.extend_from_slice(&PAIRS[usize::from(*byte)]);
     }
 }
 

@@ -10,17 +10,17 @@ use super::time::Stamp;
 use super::{Frame, StreamInfo, address, base, escape};
 
 /// The schema's version, as `ecs.version`.
-const HEAD: &[u8] = b"\",\"ecs\":{\"version\":\"9.0.0\"},\"event\":{\"kind\":\"";
+const VERSION: &str = "9.0.0";
 
 /// What all records of a stream have in common.
 #[derive(Debug)]
-pub(super) struct Constants {
+struct Constants {
     /// The rest of `log`, and the members from `host` up to and including `waybill.id`'s stream part.
     tail: Vec<u8>,
 }
 
 impl Constants {
-    pub(super) fn new(info: &StreamInfo) -> Self {
+    fn new(info: &StreamInfo) -> Self {
         let mut tail = Vec::with_capacity(512);
         let out = &mut tail;
         key(out, "file");
@@ -81,70 +81,105 @@ pub(super) struct Line<'a> {
     pub(super) detail: &'a [u8],
 }
 
-/// Appends the record and a newline.
-pub(super) fn write(out: &mut Vec<u8>, constants: &Constants, stamp: &mut Stamp, time: i64, record: &Record<'_>, line: &Line<'_>) {
-    out.reserve(1024 + constants.tail.len() + line.detail.len() + 2 * line.frame.text.len());
-    out.extend_from_slice(b"{\"@timestamp\":\"");
-    stamp.write(out, time);
-    out.extend_from_slice(HEAD);
-    let valid = event(out, record, line.original);
-    out.push(b'}');
-    objects(out, record);
-    out.extend_from_slice(line.members);
-    log(out, record);
-    out.extend_from_slice(&constants.tail);
-    waybill(out, record, line);
-    if !valid && let Some(original) = line.original {
-        out.extend_from_slice(b",\"original_base64\":\"");
-        base::base64(out, original);
-        out.push(b'"');
-    }
-    out.extend_from_slice(b"}}\n");
+/// Writes the records of one stream.
+#[derive(Debug)]
+pub(super) struct Writer {
+    constants: Constants,
+    heads: Heads,
+    stamp: Stamp,
 }
 
-/// Writes the inside of `event`, behind `"kind":"`. Says whether the original was valid UTF-8.
-fn event(out: &mut Vec<u8>, record: &Record<'_>, original: Option<&[u8]>) -> bool {
-    out.extend_from_slice(record.kind.as_bytes());
-    out.push(b'"');
-    if !record.category.is_empty() {
-        out.extend_from_slice(b",\"category\":[");
-        out.extend_from_slice(record.category.as_bytes());
-        out.push(b']');
+impl Writer {
+    pub(super) fn new(info: &StreamInfo) -> Self {
+        Self { constants: Constants::new(info), heads: Heads::default(), stamp: Stamp::new() }
     }
-    let (outcome, decision) = match record.outcome {
-        None => ("", ""),
-        Some(Outcome::Success) => ("success", ""),
-        Some(Outcome::Allow) => ("success", "\"allowed\""),
-        Some(Outcome::Deny) => ("failure", "\"denied\""),
-        Some(Outcome::Error) => ("failure", "\"error\""),
-    };
-    if !record.types.is_empty() || !decision.is_empty() {
-        out.extend_from_slice(b",\"type\":[");
-        out.extend_from_slice(record.types.as_bytes());
-        if !record.types.is_empty() && !decision.is_empty() {
-            out.push(b',');
+
+    /// Appends the record and a newline.
+    pub(super) fn write(&mut self, out: &mut Vec<u8>, time: i64, record: &Record<'_>, line: &Line<'_>) {
+        out.reserve(1024 + self.constants.tail.len() + line.detail.len() + 2 * line.frame.text.len());
+        out.extend_from_slice(b"{\"@timestamp\":\"");
+        self.stamp.write(out, time);
+        self.heads.write(out, record);
+        let valid = event(out, record, line.original);
+        out.push(b'}');
+        objects(out, record);
+        out.extend_from_slice(line.members);
+        log(out, record);
+        out.extend_from_slice(&self.constants.tail);
+        waybill(out, record, line);
+        if !valid && let Some(original) = line.original {
+            out.extend_from_slice(b",\"original_base64\":\"");
+            base::base64(out, original);
+            out.push(b'"');
         }
-        out.extend_from_slice(decision.as_bytes());
-        out.push(b']');
+        out.extend_from_slice(b"}}\n");
     }
-    if !outcome.is_empty() {
-        out.extend_from_slice(b",\"outcome\":\"");
-        out.extend_from_slice(outcome.as_bytes());
-        out.push(b'"');
+}
+
+/// The beginnings of `event`, rendered once for each combination of what formats say.
+#[derive(Debug, Default)]
+struct Heads(Vec<(Head, Vec<u8>)>);
+
+/// What a beginning depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Head {
+    outcome: Option<Outcome>,
+    dataset: &'static str,
+    types: &'static str,
+    category: &'static str,
+    kind: &'static str,
+    module: &'static str,
+}
+
+impl Heads {
+    fn write(&mut self, out: &mut Vec<u8>, record: &Record<'_>) {
+        let &Record { outcome, dataset, types, category, kind, module, .. } = record;
+        let head = Head { outcome, dataset, types, category, kind, module };
+        if let Some((_, text)) = self.0.iter().find(|(known, _)| *known == head) {
+            out.extend_from_slice(text);
+            return;
+        }
+        let text = head.render();
+        out.extend_from_slice(&text);
+        self.0.push((head, text));
     }
-    out.extend_from_slice(b",\"module\":\"");
-    out.extend_from_slice(record.module.as_bytes());
-    out.extend_from_slice(b"\",\"dataset\":\"");
-    out.extend_from_slice(record.dataset.as_bytes());
-    out.push(b'"');
+}
+
+impl Head {
+    fn render(&self) -> Vec<u8> {
+        let mut text = format!("\",\"ecs\":{{\"version\":\"{VERSION}\"}},\"event\":{{\"kind\":\"{}\"", self.kind);
+        let mut member = |name: &str, value: String| {
+            if !value.is_empty() {
+                text = format!("{text},\"{name}\":{value}");
+            }
+        };
+        let listed = |items: &str| if items.is_empty() { String::new() } else { format!("[{items}]") };
+        let (outcome, decision) = match self.outcome {
+            None => ("", ""),
+            Some(Outcome::Success) => ("\"success\"", ""),
+            Some(Outcome::Allow) => ("\"success\"", "\"allowed\""),
+            Some(Outcome::Deny) => ("\"failure\"", "\"denied\""),
+            Some(Outcome::Error) => ("\"failure\"", "\"error\""),
+        };
+        let separator = if self.types.is_empty() || decision.is_empty() { "" } else { "," };
+        member("category", listed(self.category));
+        member("type", listed(&format!("{}{separator}{decision}", self.types)));
+        member("outcome", outcome.to_owned());
+        member("module", format!("\"{}\"", self.module));
+        member("dataset", format!("\"{}\"", self.dataset));
+        text.into_bytes()
+    }
+}
+
+/// Writes the rest of `event`. Says whether the original was valid UTF-8.
+fn event(out: &mut Vec<u8>, record: &Record<'_>, original: Option<&[u8]>) -> bool {
     if let Some(nanos) = record.duration {
         out.extend_from_slice(b",\"duration\":");
         base::decimal(out, nanos);
     }
     for field in [Field::EventAction, Field::EventCode, Field::EventReason] {
         if let Some(value) = record.get(field) {
-            out.push(b',');
-            out.extend_from_slice(field.place().key.as_bytes());
+            out.extend_from_slice(field.place().text.as_bytes());
             text(out, value, record.escaped);
         }
     }
@@ -162,21 +197,14 @@ fn objects(out: &mut Vec<u8>, record: &Record<'_>) {
     let mut open: &[&str] = &[];
     for (field, value) in record.fields() {
         let place = field.place();
-        if matches!(place.parents, ["event" | "log"]) {
-            continue;
+        let lead = if place.shape == Shape::Text { place.text } else { place.number }.as_bytes();
+        if open == place.parents {
+            out.extend_from_slice(lead);
+        } else {
+            enter(out, open, place.parents, lead);
+            open = place.parents;
         }
-        let shared = open.iter().zip(place.parents).take_while(|(left, right)| left == right).count();
-        for _ in shared..open.len() {
-            out.push(b'}');
-        }
-        // Something stands before: `event` outside, a sibling inside.
-        out.push(b',');
-        for parent in &place.parents[shared..] {
-            key(out, parent);
-            out.push(b'{');
-        }
-        out.extend_from_slice(place.key.as_bytes());
-        match field.shape() {
+        match place.shape {
             Shape::Text => text(out, value, record.escaped),
             Shape::Number => out.extend_from_slice(value),
             Shape::IpList => {
@@ -184,11 +212,27 @@ fn objects(out: &mut Vec<u8>, record: &Record<'_>) {
                 list(out, addresses.filter(|address| address::Version::of(address).is_some()));
             }
         }
-        open = place.parents;
     }
     for _ in open {
         out.push(b'}');
     }
+}
+
+/// Leaves the objects that are open and enters others. Something always stands before: `event` outside, a sibling inside.
+fn enter(out: &mut Vec<u8>, open: &[&str], parents: &[&str], lead: &[u8]) {
+    let shared = open.iter().zip(parents).take_while(|(left, right)| left == right).count();
+    for _ in shared..open.len() {
+        out.push(b'}');
+    }
+    if shared == parents.len() {
+        out.extend_from_slice(lead);
+        return;
+    }
+    out.push(b',');
+    for parent in &parents[shared..] {
+        out.extend_from_slice(parent.as_bytes());
+    }
+    out.extend_from_slice(&lead[1..]);
 }
 
 /// Writes `log` up to where the constants go on.
@@ -196,7 +240,7 @@ fn log(out: &mut Vec<u8>, record: &Record<'_>) {
     out.extend_from_slice(b",\"log\":{");
     for field in [Field::LogLevel, Field::LogLogger] {
         if let Some(value) = record.get(field) {
-            out.extend_from_slice(field.place().key.as_bytes());
+            out.extend_from_slice(&field.place().text.as_bytes()[1..]);
             text(out, value, record.escaped);
             out.push(b',');
         }
@@ -251,8 +295,8 @@ fn waybill(out: &mut Vec<u8>, record: &Record<'_>, line: &Line<'_>) {
     out.extend_from_slice(line.detail);
 }
 
+/// Writes text behind its opening quote.
 fn text(out: &mut Vec<u8>, value: &[u8], escaped: bool) {
-    out.push(b'"');
     if escaped {
         escape::inner(out, value);
     } else {

@@ -1,15 +1,13 @@
 //! From a frame to a line of ECS: the one entry of the room.
 
-use std::collections::BTreeMap;
-
 use super::drop_rule::Compiled;
-use super::ecs::{self, Constants, Line};
+use super::ecs::{Line, Writer};
 use super::json::Mapping;
 use super::members::Members;
 use super::record::{Field, Record};
 use super::redact::{Clean, Cleaner};
 use super::settings::{Error, Kind, Meaning, Settings, Verdict};
-use super::time::{Clock, Stamp, rfc3339};
+use super::time::{Clock, rfc3339};
 use super::{Frame, StreamInfo, json, qurl_connector, text, v2ray};
 
 /// Encodes the records of one stream.
@@ -17,12 +15,11 @@ use super::{Frame, StreamInfo, json, qurl_connector, text, v2ray};
 pub struct Encoder {
     kind: Kind,
     keep_original: bool,
-    outbounds: BTreeMap<String, Meaning>,
+    outbounds: Vec<(String, Meaning)>,
     drop: Vec<Compiled>,
     mapping: Mapping,
-    constants: Constants,
+    writer: Writer,
     clock: Clock,
-    stamp: Stamp,
     cleaner: Cleaner,
     members: Members,
     /// What the format writes itself: members of the record, and of `waybill`.
@@ -36,12 +33,11 @@ impl Encoder {
         Ok(Self {
             kind: settings.format,
             keep_original: settings.keep_original,
-            outbounds: settings.outbounds.clone(),
+            outbounds: settings.outbounds.iter().map(|(tag, meaning)| (tag.clone(), *meaning)).collect(),
             drop: settings.drop.iter().map(Compiled::new).collect(),
             mapping: Mapping::new(settings.json.as_ref())?,
-            constants: Constants::new(info),
+            writer: Writer::new(info),
             clock: Clock::new(settings.time_zone.clone()),
-            stamp: Stamp::new(),
             cleaner: Cleaner::new(),
             members: Members::default(),
             objects: Vec::new(),
@@ -55,27 +51,47 @@ impl Encoder {
         self.detail.clear();
         let clean = match self.kind {
             Kind::V2RayAccess | Kind::V2RayError => self.cleaner.clean(frame.text),
-            Kind::QurlConnector | Kind::Json | Kind::Text => Clean { text: frame.text, original: frame.text, secrets: &[] },
+            Kind::QurlConnector | Kind::Json | Kind::Text => {
+                Clean { text: frame.text, original: frame.text, secrets: &[] }
+            }
         };
         let whole = frame.fragment.is_none() && !frame.partial;
-        let record = match self.kind {
-            Kind::Text => text::parse(clean.text),
+        let mut record = unread(self.kind);
+        match self.kind {
+            Kind::Text => text::parse(&mut record, clean.text),
             Kind::V2RayAccess | Kind::V2RayError if whole => {
-                v2ray::parse(clean.text, self.kind, &self.outbounds, &mut self.clock, &mut self.detail)
+                v2ray::parse(&mut record, clean.text, &self.outbounds, &mut self.clock, &mut self.detail);
             }
             Kind::QurlConnector if whole => {
-                qurl_connector::parse(clean.text, &mut self.clock, &mut self.members, &mut self.detail)
+                qurl_connector::parse(&mut record, clean.text, &mut self.clock, &mut self.members, &mut self.detail);
             }
             Kind::Json if whole => {
-                json::parse(clean.text, &self.mapping, &mut self.clock, &mut self.members, &mut self.objects, &mut self.detail)
+                let (objects, detail) = (&mut self.objects, &mut self.detail);
+                json::parse(
+                    &mut record,
+                    clean.text,
+                    &self.mapping,
+                    &mut self.clock,
+                    &mut self.members,
+                    objects,
+                    detail,
+                );
             }
-            _ => unread(self.kind),
-        };
+            _ => {}
+        }
+        if whole && !record.parsed {
+            // ECS's word for what ingestion could not make sense of.
+            record.kind = "pipeline_error";
+            record.name(Field::ErrorMessage, "the line does not parse");
+        }
         if !record.parsed {
             self.objects.clear();
             self.detail.clear();
         }
-        let time = record.time.or_else(|| frame.envelope.and_then(|envelope| rfc3339(envelope.time))).unwrap_or(frame.observed);
+        let time = record
+            .time
+            .or_else(|| frame.envelope.and_then(|envelope| rfc3339(envelope.time)))
+            .unwrap_or(frame.observed);
         let verdict = Verdict { outcome: record.outcome, parsed: record.parsed, dropped: false, time: Some(time) };
         if record.noise || self.drop.iter().any(|rule| rule.matches_record(&record) == Some(true)) {
             return Verdict { dropped: true, ..verdict };
@@ -88,7 +104,7 @@ impl Encoder {
             members: &self.objects,
             detail: &self.detail,
         };
-        ecs::write(out, &self.constants, &mut self.stamp, time, &record, &line);
+        self.writer.write(out, time, &record, &line);
         if self.drop.iter().any(|rule| rule.matches_record(&record).is_none() && rule.matches_line(&out[start..])) {
             out.truncate(start);
             return Verdict { dropped: true, ..verdict };
@@ -97,7 +113,7 @@ impl Encoder {
     }
 }
 
-/// A piece of a line, or the end of one that its writer did not finish.
+/// A record of which nothing is known yet but its format.
 fn unread<'a>(kind: Kind) -> Record<'a> {
     match kind {
         Kind::V2RayAccess => Record::new("v2ray", "v2ray.access"),
@@ -106,12 +122,4 @@ fn unread<'a>(kind: Kind) -> Record<'a> {
         Kind::Json => Record::new("json", "json"),
         Kind::Text => Record::new("text", "text"),
     }
-}
-
-/// A whole line that the format does not know. `pipeline_error` is ECS's word for what ingestion could not make sense of.
-pub(super) fn unparsed<'a>(kind: Kind) -> Record<'a> {
-    let mut record = unread(kind);
-    record.kind = "pipeline_error";
-    record.name(Field::ErrorMessage, "the line does not parse");
-    record
 }

@@ -44,22 +44,82 @@ pub(super) fn inner(out: &mut Vec<u8>, bytes: &[u8]) {
 
 /// Whether a byte of ASCII stands in a JSON string as it is.
 fn is_plain(byte: u8) -> bool {
-    (0x20..0x7f).contains(&byte) && byte != b'"' && byte != b'\\'
+    byte.wrapping_sub(0x20) < 0x5f && byte != b'"' && byte != b'\\'
 }
 
-/// Length of the part in front that is copied as it is. The loop over 16 bytes has no branch, so that it becomes SIMD.
+/// Length of the part in front that is copied as it is. Whole blocks are tried first, the last one overlapping; only text that
+/// is not plain is counted byte by byte.
+#[inline]
 pub(super) fn plain(bytes: &[u8]) -> usize {
-    let (chunks, rest) = bytes.as_chunks::<16>();
-    for (index, chunk) in chunks.iter().enumerate() {
-        let bad = chunk.iter().fold(false, |bad, byte| bad | !is_plain(*byte));
-        if bad {
-            return index * 16 + chunk.iter().take_while(|byte| is_plain(**byte)).count();
-        }
+    let clean = if let Some(last) = bytes.last_chunk::<16>() {
+        bytes.as_chunks::<16>().0.iter().all(all_plain) && all_plain(last)
+    } else if let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+        is_plain_word(u64::from_le_bytes(*first)) && is_plain_word(u64::from_le_bytes(*last))
+    } else if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        is_plain_word(u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last)))
+    } else {
+        bytes.iter().all(|byte| is_plain(*byte))
+    };
+    if clean { bytes.len() } else { plain_prefix(bytes) }
+}
+
+#[cold]
+fn plain_prefix(bytes: &[u8]) -> usize {
+    bytes.iter().take_while(|byte| is_plain(**byte)).count()
+}
+
+/// Without a branch, so that it becomes SIMD.
+#[inline]
+fn all_plain(chunk: &[u8; 16]) -> bool {
+    let mut bad = 0;
+    for byte in chunk {
+        bad |= u8::from(byte.wrapping_sub(0x20) >= 0x5f) | u8::from(*byte == b'"') | u8::from(*byte == b'\\');
     }
-    bytes.len() - rest.len() + rest.iter().take_while(|byte| is_plain(**byte)).count()
+    bad == 0
+}
+
+/// Whether eight bytes stand in a JSON string as they are.
+#[inline]
+fn is_plain_word(word: u64) -> bool {
+    marks(word) == 0
+}
+
+/// Marks the bytes of a word that are not plain, in their highest bit. A borrow can mark a byte too many behind one that is
+/// marked rightly, so the first mark is right.
+#[inline]
+fn marks(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let zeros = |word: u64| word.wrapping_sub(ONES) & !word;
+    let control = word.wrapping_sub(ONES * 0x20) & !word;
+    let named = zeros(word ^ (ONES * 0x22)) | zeros(word ^ (ONES * 0x5c)) | zeros(word ^ (ONES * 0x7f));
+    (word | control | named) & (ONES << 7)
+}
+
+/// Writes ASCII of which some is not plain, such as a line of JSON. A word is written whole and then cut at its first mark.
+fn ascii(out: &mut Vec<u8>, bytes: &[u8]) {
+    let mut rest = bytes;
+    while let Some(word) = rest.first_chunk::<8>() {
+        out.extend_from_slice(word);
+        let marks = marks(u64::from_le_bytes(*word));
+        if marks == 0 {
+            rest = &rest[8..];
+            continue;
+        }
+        let taken = marks.trailing_zeros() as usize / 8;
+        out.truncate(out.len() - 8 + taken);
+        escape(out, u16::from(rest[taken]));
+        rest = &rest[taken + 1..];
+    }
+    for byte in rest {
+        if is_plain(*byte) { out.push(*byte) } else { escape(out, u16::from(*byte)) }
+    }
 }
 
 fn slow(out: &mut Vec<u8>, bytes: &[u8], inner: bool) -> bool {
+    if !inner && bytes.is_ascii() {
+        ascii(out, bytes);
+        return true;
+    }
     let mut valid = true;
     for chunk in bytes.utf8_chunks() {
         characters(out, chunk.valid().as_bytes(), inner);
@@ -78,7 +138,8 @@ fn characters(out: &mut Vec<u8>, bytes: &[u8], inner: bool) {
     while let Some(&byte) = bytes.get(at) {
         let (taken, code) = match CLASS[usize::from(byte)] {
             PLAIN => {
-                at += 1;
+                let word = bytes[at..].first_chunk::<8>().map(|word| marks(u64::from_le_bytes(*word)));
+                at += word.map_or(1, |marks| (marks.trailing_zeros() as usize / 8).max(1));
                 continue;
             }
             BACKSLASH if inner => match escape_length(&bytes[at..]) {
@@ -88,13 +149,13 @@ fn characters(out: &mut Vec<u8>, bytes: &[u8], inner: bool) {
                 }
                 Err(length) => (length, 0xfffd),
             },
-            LEAD => match hidden(&bytes[at..]) {
-                Some(code) => (if code < 0x800 { 2 } else { 3 }, code),
-                None => {
+            LEAD => {
+                let Some(code) = hidden(&bytes[at..]) else {
                     at += 1;
                     continue;
-                }
-            },
+                };
+                (if code < 0x800 { 2 } else { 3 }, code)
+            }
             _ => (1, u16::from(byte)),
         };
         out.extend_from_slice(&bytes[from..at]);
@@ -115,6 +176,7 @@ fn hidden(bytes: &[u8]) -> Option<u16> {
     }
 }
 
+#[inline]
 fn escape(out: &mut Vec<u8>, code: u16) {
     let short = match code {
         0x22 => b'"',
@@ -224,7 +286,10 @@ mod tests {
     fn what_json_a_terminal_or_a_line_splitter_obeys_is_escaped() {
         assert_eq!(written(b"plain text of more than sixteen bytes"), "plain text of more than sixteen bytes");
         assert_eq!(written(b"a\"b\\c\n\r\t\x1b[2J\x7f\0"), r#"a\"b\\c\n\r\t\u001b[2J\u007f\u0000"#);
-        assert_eq!(written("µ\u{9b}31m\u{85}\u{2028}\u{2029}\u{202e}\u{2066}é…".as_bytes()), r"µ\u009b31m\u0085\u2028\u2029\u202e\u2066é…");
+        assert_eq!(
+            written("µ\u{9b}31m\u{85}\u{2028}\u{2029}\u{202e}\u{2066}é…".as_bytes()),
+            r"µ\u009b31m\u0085\u2028\u2029\u202e\u2066é…"
+        );
         assert_eq!(written(b"ok\xff\xc3("), "ok\u{fffd}\u{fffd}(");
         let mut out = Vec::new();
         assert!(!text(&mut out, b"0123456789abcdef\xff"));

@@ -3,18 +3,35 @@
 //! A mapped field is one that the canonical record has, or any other dotted name outside of the objects that Waybill writes
 //! itself. Members that are mapped as a whole leave; the others are kept in `waybill.json`, up to a bound.
 
-use super::encoder::unparsed;
 use super::members::{Members, elements, member, value};
 use super::object::{Object, key};
 use super::record::{Field, Record};
 use super::scan::{Type, Value};
-use super::settings::{Error, JsonMap, Kind, Outcome};
+use super::settings::{Error, JsonMap, Outcome};
 use super::time::{Clock, Moment, epoch};
 
 /// Objects that are Waybill's to write; of their fields only those of [`Field`] can be mapped.
 const RESERVED: [&str; 20] = [
-    "@timestamp", "ecs", "event", "source", "destination", "network", "user", "url", "http", "observer", "dns", "rule", "trace",
-    "service", "log", "host", "error", "message", "waybill", "",
+    "@timestamp",
+    "ecs",
+    "event",
+    "source",
+    "destination",
+    "network",
+    "user",
+    "url",
+    "http",
+    "observer",
+    "dns",
+    "rule",
+    "trace",
+    "service",
+    "log",
+    "host",
+    "error",
+    "message",
+    "waybill",
+    "",
 ];
 /// Written by Waybill for streams of a pod.
 const RESERVED_POD: [&str; 3] = ["orchestrator", "container", "kubernetes"];
@@ -48,7 +65,8 @@ impl Mapping {
                 return Err(Error::ReservedField(name.clone()));
             }
             let plain = |segment: &String| {
-                !segment.is_empty() && segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'@'))
+                !segment.is_empty()
+                    && segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'@'))
             };
             if !segments.iter().all(plain) {
                 return Err(Error::InvalidField(name.clone()));
@@ -125,17 +143,17 @@ impl Path {
 
 /// Reads a line. Mapped fields that the record does not have go to `objects`.
 pub(super) fn parse<'a>(
+    record: &mut Record<'a>,
     line: &'a [u8],
     mapping: &Mapping,
     clock: &mut Clock,
     members: &mut Members,
     objects: &mut Vec<u8>,
     detail: &mut Vec<u8>,
-) -> Record<'a> {
+) {
     if members.read(line).is_none() {
-        return unparsed(Kind::Json);
+        return;
     }
-    let mut record = Record::new("json", "json");
     record.parsed = true;
     record.escaped = true;
     if let Some(path) = &mapping.time {
@@ -159,7 +177,6 @@ pub(super) fn parse<'a>(
     others(&mapping.others, line, members, objects);
     let mut waybill = Object::member_after(detail, "json");
     members.write_unknown(waybill.rest(), line, true);
-    record
 }
 
 /// Writes the fields that the record does not have, as nested objects.
@@ -185,7 +202,9 @@ fn others(fields: &[(Vec<String>, Path)], line: &[u8], members: &mut Members, ou
 fn moment(found: &Value, line: &[u8], clock: &mut Clock) -> Option<Moment> {
     let text = found.inner(line);
     match found.kind {
-        Type::String => clock.rfc3339(text).or_else(|| clock.slashed(text).filter(|(_, read)| *read == text.len()).map(|(moment, _)| moment)),
+        Type::String => clock
+            .rfc3339(text)
+            .or_else(|| clock.slashed(text).filter(|(_, read)| *read == text.len()).map(|(moment, _)| moment)),
         _ => None,
     }
     .or_else(|| Some(Moment { time: epoch(text)?, ambiguous: false }))
@@ -194,19 +213,97 @@ fn moment(found: &Value, line: &[u8], clock: &mut Clock) -> Option<Moment> {
 /// The outcome that a program's word stands for.
 fn outcome(word: &[u8]) -> Option<Outcome> {
     const WORDS: [(&str, Outcome); 23] = [
-        ("success", Outcome::Success), ("succeeded", Outcome::Success), ("successful", Outcome::Success), ("ok", Outcome::Success),
-        ("true", Outcome::Success), ("allow", Outcome::Allow), ("allowed", Outcome::Allow), ("accept", Outcome::Allow),
-        ("accepted", Outcome::Allow), ("grant", Outcome::Allow), ("granted", Outcome::Allow), ("permit", Outcome::Allow),
-        ("permitted", Outcome::Allow), ("deny", Outcome::Deny), ("denied", Outcome::Deny), ("block", Outcome::Deny),
-        ("blocked", Outcome::Deny), ("reject", Outcome::Deny), ("rejected", Outcome::Deny), ("error", Outcome::Error),
-        ("failed", Outcome::Error), ("failure", Outcome::Error), ("false", Outcome::Error),
+        ("success", Outcome::Success),
+        ("succeeded", Outcome::Success),
+        ("successful", Outcome::Success),
+        ("ok", Outcome::Success),
+        ("true", Outcome::Success),
+        ("allow", Outcome::Allow),
+        ("allowed", Outcome::Allow),
+        ("accept", Outcome::Allow),
+        ("accepted", Outcome::Allow),
+        ("grant", Outcome::Allow),
+        ("granted", Outcome::Allow),
+        ("permit", Outcome::Allow),
+        ("permitted", Outcome::Allow),
+        ("deny", Outcome::Deny),
+        ("denied", Outcome::Deny),
+        ("block", Outcome::Deny),
+        ("blocked", Outcome::Deny),
+        ("reject", Outcome::Deny),
+        ("rejected", Outcome::Deny),
+        ("error", Outcome::Error),
+        ("failed", Outcome::Error),
+        ("failure", Outcome::Error),
+        ("false", Outcome::Error),
     ];
     WORDS.iter().find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(word)).map(|(_, outcome)| *outcome)
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::format::tests::encode;
+    use crate::format::{Encoder, Kind, Settings, StreamInfo};
+
+    fn mapped(map: JsonMap) -> Settings {
+        Settings { json: Some(map), ..Settings::new(Kind::Json) }
+    }
+
+    #[test]
+    fn a_line_is_mapped_and_the_rest_is_kept() {
+        let fields = [
+            ("user.name", "$.who"),
+            ("source.ip", "$.client.ip"),
+            ("source.port", "$.client.port"),
+            ("event.action", "$.verbs[1]"),
+            ("process.name", "$.proc"),
+            ("process.parent.name", "$.parent"),
+            ("labels.a", "$.absent"),
+        ];
+        let settings = mapped(JsonMap {
+            time: Some("$.ts".to_owned()),
+            outcome: Some("$.result".to_owned()),
+            fields: fields.into_iter().map(|(name, path)| (name.to_owned(), path.to_owned())).collect(),
+        });
+        let line = r#"{"ts":1795298229250,"who":"al\u0022ice","result":"Denied","client":{"ip":"192.0.2.1","port":99999},"verbs":["a","b"],"proc":"x","parent":7,"n":-1.5e3,"t":true,"z":null}"#;
+        let (verdict, record) = encode(&settings, line.as_bytes());
+        let record = record.unwrap();
+        assert!(verdict.parsed);
+        assert_eq!(record["@timestamp"], "2026-11-21T21:57:09.250Z");
+        assert_eq!((&record["user"]["name"], &record["source"]), (&json!("al\"ice"), &json!({"ip": "192.0.2.1"})));
+        assert_eq!((&record["event"]["action"], &record["event"]["type"]), (&json!("b"), &json!(["denied"])));
+        assert_eq!(record["process"], json!({"name": "x", "parent": {"name": 7}}));
+        assert_eq!(
+            record["waybill"]["json"],
+            json!({"client": {"ip": "192.0.2.1", "port": 99999}, "verbs": ["a", "b"], "n": -1500.0, "t": true, "z": null})
+        );
+    }
+
+    #[test]
+    fn without_a_map_everything_is_kept() {
+        let (_, record) = encode(&mapped(JsonMap::default()), br#" {"a":{"b":[1,"\ud800"]}} "#);
+        assert_eq!(record.unwrap()["waybill"]["json"], json!({"a": {"b": [1, "\u{fffd}"]}}));
+        let (verdict, _) = encode(&mapped(JsonMap::default()), b"[1]");
+        assert!(!verdict.parsed);
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let line = json!({"a": "x".repeat(20_000), "b": "y".repeat(20_000), "c": 1}).to_string();
+        let (verdict, record) = encode(&mapped(JsonMap::default()), line.as_bytes());
+        let kept = &record.unwrap()["waybill"]["json"];
+        assert!(verdict.parsed);
+        assert_eq!((&kept["b"], &kept["c"], &kept["truncated"]), (&json!(null), &json!(1), &json!(true)));
+    }
+
+    #[test]
+    fn mistakes_are_found_at_once() {
+        let settings = mapped(JsonMap { time: Some("ts".to_owned()), ..JsonMap::default() });
+        assert_eq!(Encoder::new(&settings, &StreamInfo::default()).err(), Some(Error::InvalidPath("ts".to_owned())));
+    }
 
     #[test]
     fn paths() {

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::escape::{decoded, inner};
+use super::escape::{decoded, inner, plain};
 use super::object::{key, string};
 use super::scan::{Scanner, Type, Value};
 
@@ -27,7 +27,8 @@ const TAKEN: [&[u8]; 5] = [b"unnamed", b"truncated", b"duplicate_keys", b"event"
 #[derive(Debug, Clone)]
 struct Member {
     key: Range<usize>,
-    escaped: bool,
+    /// See [`sign`].
+    signature: u64,
     value: Value,
     known: bool,
 }
@@ -37,6 +38,10 @@ struct Member {
 pub(super) struct Members {
     list: Vec<Member>,
     odd: Vec<usize>,
+    /// One bit for some signatures: a name whose bit is not set is not there.
+    seen: [u64; 4],
+    /// A name has an escape, so that signatures say nothing.
+    escapes: bool,
     duplicates: bool,
 }
 
@@ -44,7 +49,7 @@ impl Members {
     /// Reads a line that is one object.
     pub(super) fn read(&mut self, text: &[u8]) -> Option<()> {
         self.list.clear();
-        self.duplicates = false;
+        (self.seen, self.escapes, self.duplicates) = ([0; 4], false, false);
         let mut scanner = Scanner::new(text);
         if !scanner.take(b'{') {
             return None;
@@ -67,46 +72,68 @@ impl Members {
 
     fn add(&mut self, text: &[u8], key: Range<usize>, value: Value) -> Option<()> {
         let name = &text[key.clone()];
-        let escaped = memchr::memchr(b'\\', name).is_some();
-        let same = |member: &&mut Member| {
-            let other = &text[member.key.clone()];
-            if escaped || member.escaped { decoded(name).eq(decoded(other)) } else { name == other }
-        };
-        if let Some(member) = self.list.iter_mut().find(same) {
-            member.value = value;
-            self.duplicates = true;
-        } else {
-            if self.list.len() == MOST {
-                return None;
+        let escaped = name.contains(&b'\\');
+        let signature = sign(name);
+        self.escapes |= escaped;
+        let (word, bit) = place(signature);
+        if self.escapes || self.seen[word] & bit != 0 {
+            let same = |member: &&mut Member| {
+                let other = &text[member.key.clone()];
+                if self.escapes { decoded(name).eq(decoded(other)) } else { name == other }
+            };
+            if let Some(member) = self.list.iter_mut().find(same) {
+                member.value = value;
+                self.duplicates = true;
+                return Some(());
             }
-            self.list.push(Member { key, escaped, value, known: false });
         }
+        self.seen[word] |= bit;
+        if self.list.len() == MOST {
+            return None;
+        }
+        self.list.push(Member { key, signature, value, known: false });
         Some(())
+    }
+
+    /// Where a member is.
+    fn find(&self, text: &[u8], name: &[u8]) -> Option<usize> {
+        if self.escapes {
+            return self.list.iter().position(|member| decoded(&text[member.key.clone()]).eq(name.iter().copied()));
+        }
+        let signature = sign(name);
+        let (word, bit) = place(signature);
+        if self.seen[word] & bit == 0 {
+            return None;
+        }
+        self.list.iter().position(|member| member.signature == signature && &text[member.key.clone()] == name)
     }
 
     /// The value of a member.
     pub(super) fn get(&self, text: &[u8], name: &[u8]) -> Option<&Value> {
-        self.list.iter().find(|member| is_named(member, text, name)).map(|member| &member.value)
+        self.find(text, name).map(|index| &self.list[index].value)
     }
 
     /// The value of a member that is not null, which is then no longer unknown.
     pub(super) fn take<'a>(&mut self, text: &'a [u8], name: &[u8]) -> Option<(Type, &'a [u8])> {
-        let member = self.list.iter_mut().find(|member| is_named(member, text, name))?;
+        let index = self.find(text, name)?;
+        let member = &mut self.list[index];
         member.known = true;
         (member.value.kind != Type::Null).then(|| (member.value.kind, member.value.inner(text)))
     }
 
     /// The text of a member that is a string, which is then no longer unknown.
     pub(super) fn take_text<'a>(&mut self, text: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-        let member = self.list.iter_mut().find(|member| is_named(member, text, name) && member.value.kind == Type::String)?;
-        member.known = true;
-        Some(member.value.inner(text))
+        let index = self.find(text, name)?;
+        let member = &mut self.list[index];
+        let text = (member.value.kind == Type::String).then(|| member.value.inner(text));
+        member.known |= text.is_some();
+        text
     }
 
     /// Marks a member as unknown again: its value was of no use.
     pub(super) fn give_back(&mut self, text: &[u8], name: &[u8]) {
-        if let Some(member) = self.list.iter_mut().find(|member| is_named(member, text, name)) {
-            member.known = false;
+        if let Some(index) = self.find(text, name) {
+            self.list[index].known = false;
         }
     }
 
@@ -125,9 +152,10 @@ impl Members {
                 truncated = true;
                 continue;
             }
-            separate(out, &mut first);
-            string(out, name);
-            out.push(b':');
+            out.extend_from_slice(if first { b"\"" } else { b",\"" });
+            first = false;
+            out.extend_from_slice(name);
+            out.extend_from_slice(b"\":");
             value(out, text, &member.value);
         }
         if !self.odd.is_empty() {
@@ -156,9 +184,20 @@ impl Members {
     }
 }
 
-fn is_named(member: &Member, text: &[u8], name: &[u8]) -> bool {
-    let key = &text[member.key.clone()];
-    if member.escaped { decoded(key).eq(name.iter().copied()) } else { key == name }
+/// The bit of a signature in [`Members::seen`].
+fn place(signature: u64) -> (usize, u64) {
+    let hash = signature.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56;
+    (hash as usize >> 6, 1 << (hash & 63))
+}
+
+/// The first seven bytes of a name and its length: says at once that most names differ.
+#[inline]
+fn sign(name: &[u8]) -> u64 {
+    let length = (name.len() as u64) << 56;
+    if let Some(first) = name.first_chunk::<8>() {
+        return u64::from_le_bytes(*first) & 0x00ff_ffff_ffff_ffff | length;
+    }
+    name.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte)) | length
 }
 
 fn separate(out: &mut Vec<u8>, first: &mut bool) {
@@ -171,9 +210,9 @@ fn separate(out: &mut Vec<u8>, first: &mut bool) {
 /// Whether an index takes this as the name of a field.
 fn is_plain_name(name: &[u8]) -> bool {
     (1..=LONGEST_NAME).contains(&name.len())
-        && name.iter().all(|byte| (0x20..0x7f).contains(byte) && !matches!(byte, b'"' | b'\\'))
+        && plain(name) == name.len()
         && !matches!(name, [b'.' | b' ', ..] | [.., b'.' | b' '])
-        && memchr::memmem::find(name, b"..").is_none()
+        && !(name.contains(&b'.') && memchr::memmem::find(name, b"..").is_some())
 }
 
 /// Writes a value as JSON that any reader takes.
@@ -191,10 +230,9 @@ fn is_regular(text: &[u8], value: &Value, depth: u32) -> bool {
         Type::Object | Type::Array if depth == DEEPEST => false,
         Type::Array => elements(text, value.span.start).all(|element| is_regular(text, &element, depth + 1)),
         Type::Object => {
-            pairs(text, value.span.start)
-                .enumerate()
-                .all(|(index, (key, member))| index < WIDEST && is_plain_name(&text[key]) && is_regular(text, &member, depth + 1))
-                && are_unique(text, value.span.start)
+            pairs(text, value.span.start).enumerate().all(|(index, (key, member))| {
+                index < WIDEST && is_plain_name(&text[key]) && is_regular(text, &member, depth + 1)
+            }) && are_unique(text, value.span.start)
         }
         _ => true,
     }
@@ -247,7 +285,11 @@ fn copy(out: &mut Vec<u8>, text: &[u8], value: &Value) {
 /// Whether 64 bits hold a number, near enough.
 fn is_plain_number(number: &[u8]) -> bool {
     let whole = number.iter().all(|byte| byte.is_ascii_digit() || *byte == b'-');
-    if whole { number.len() <= 19 } else { number.len() <= 40 && !number.iter().any(|byte| matches!(byte, b'e' | b'E')) || is_finite(number) }
+    if whole {
+        number.len() <= 19
+    } else {
+        number.len() <= 40 && !number.iter().any(|byte| matches!(byte, b'e' | b'E')) || is_finite(number)
+    }
 }
 
 fn is_finite(number: &[u8]) -> bool {
@@ -278,5 +320,8 @@ pub(super) fn elements(text: &[u8], at: usize) -> impl Iterator<Item = Value> {
 
 /// The member of the object that begins at `at`; the last one of that name.
 pub(super) fn member(text: &[u8], at: usize, name: &[u8]) -> Option<Value> {
-    pairs(text, at).filter(|(key, _)| decoded(&text[key.clone()]).eq(name.iter().copied())).last().map(|(_, value)| value)
+    pairs(text, at)
+        .filter(|(key, _)| decoded(&text[key.clone()]).eq(name.iter().copied()))
+        .last()
+        .map(|(_, value)| value)
 }

@@ -6,7 +6,6 @@
 //! `slog` records of the same output are kept as messages, and those that report dropped entries as events of their own.
 
 use super::address::{Endpoint, Url};
-use super::encoder::unparsed;
 use super::members::Members;
 use super::object::Object;
 use super::record::{Field, Record, Side};
@@ -24,34 +23,53 @@ pub fn parses_alone(kind: Kind, text: &[u8]) -> bool {
 }
 
 /// Reads a line.
-pub(super) fn parse<'a>(line: &'a [u8], clock: &mut Clock, members: &mut Members, detail: &mut Vec<u8>) -> Record<'a> {
-    fill(line, clock, members, detail).unwrap_or_else(|| unparsed(Kind::QurlConnector))
+pub(super) fn parse<'a>(
+    record: &mut Record<'a>,
+    line: &'a [u8],
+    clock: &mut Clock,
+    members: &mut Members,
+    detail: &mut Vec<u8>,
+) {
+    record.escaped = true;
+    record.parsed = fill(record, line, clock, members, detail).is_some();
 }
 
-fn fill<'a>(line: &'a [u8], clock: &mut Clock, members: &mut Members, detail: &mut Vec<u8>) -> Option<Record<'a>> {
+fn fill<'a>(
+    record: &mut Record<'a>,
+    line: &'a [u8],
+    clock: &mut Clock,
+    members: &mut Members,
+    detail: &mut Vec<u8>,
+) -> Option<()> {
     members.read(line)?;
-    let mut record = Record::new("qurl", "qurl.connector");
-    record.parsed = true;
-    record.escaped = true;
     let mut waybill = Object::member_after(detail, "qurl");
-    let event = match members.take_text(line, b"event") {
-        Some(event) => Some(event),
-        None => runtime(&mut record, line, members)?,
-    };
+    let mut event = members.take_text(line, b"event");
+    if event.is_none() {
+        let message = members.take_text(line, b"msg")?;
+        level(record, line, members);
+        if suffix(message).is_some() {
+            event = Some(message);
+        } else {
+            runtime(record, message);
+        }
+    }
     if let Some(event) = event {
         let action = suffix(event).unwrap_or(event);
         record.set(Field::EventAction, action);
         inner(waybill.value("event"), event);
-        classify(&mut record, action);
+        classify(record, action);
         record.outcome = outcome(line, members, action);
     }
     if let Some(moment) = time(line, clock, members) {
         (record.time, record.ambiguous) = (Some(moment.time), moment.ambiguous);
     }
-    connection(&mut record, line, members);
-    for (name, field) in
-        [(&b"trace_id"[..], Field::TraceId), (b"subject", Field::UserName), (b"reason", Field::EventReason), (b"error", Field::ErrorMessage)]
-    {
+    connection(record, line, members);
+    for (name, field) in [
+        (&b"trace_id"[..], Field::TraceId),
+        (b"subject", Field::UserName),
+        (b"reason", Field::EventReason),
+        (b"error", Field::ErrorMessage),
+    ] {
         if let Some(text) = members.take_text(line, name) {
             record.set(field, text);
         }
@@ -66,7 +84,7 @@ fn fill<'a>(line: &'a [u8], clock: &mut Clock, members: &mut Members, detail: &m
     }
     let first = waybill.is_empty();
     members.write_unknown(waybill.rest(), line, first);
-    Some(record)
+    Some(())
 }
 
 /// What follows `qurl.connector.` or `tunnel.`.
@@ -74,30 +92,32 @@ fn suffix(event: &[u8]) -> Option<&[u8]> {
     event.strip_prefix(b"qurl.connector.").or_else(|| event.strip_prefix(b"tunnel."))
 }
 
-/// A record of the runtime log. Answers the event that it mirrors, if it does; `None` if it is no such record.
-fn runtime<'a>(record: &mut Record<'a>, line: &'a [u8], members: &mut Members) -> Option<Option<&'a [u8]>> {
-    let message = members.take_text(line, b"msg")?;
+/// The level of a record of the runtime log.
+fn level<'a>(record: &mut Record<'a>, line: &'a [u8], members: &mut Members) {
     if let Some(level) = members.take_text(line, b"level") {
-        let name = [("DEBUG", "debug"), ("INFO", "info"), ("WARN", "warn"), ("ERROR", "error")];
-        match name.iter().find(|(upper, _)| upper.as_bytes() == level) {
-            Some((_, lower)) => record.name(Field::LogLevel, lower),
-            None => record.set(Field::LogLevel, level),
+        match level {
+            b"DEBUG" => record.name(Field::LogLevel, "debug"),
+            b"INFO" => record.name(Field::LogLevel, "info"),
+            b"WARN" => record.name(Field::LogLevel, "warn"),
+            b"ERROR" => record.name(Field::LogLevel, "error"),
+            other => record.set(Field::LogLevel, other),
         }
     }
-    if suffix(message).is_some() {
-        return Some(Some(message));
-    }
+}
+
+/// A record of the runtime log that mirrors no event.
+fn runtime<'a>(record: &mut Record<'a>, message: &'a [u8]) {
     record.set(Field::Message, message);
-    for (begins, action) in
-        [(&b"audit: buffer-full drops"[..], "audit-entries-dropped"), (b"audit: encode/write failed", "audit-write-failed")]
-    {
+    for (begins, action) in [
+        (&b"audit: buffer-full drops"[..], "audit-entries-dropped"),
+        (b"audit: encode/write failed", "audit-write-failed"),
+    ] {
         if message.starts_with(begins) {
             record.name(Field::EventAction, action);
             record.category = "\"process\"";
             record.outcome = Some(Outcome::Error);
         }
     }
-    Some(None)
 }
 
 fn classify(record: &mut Record<'_>, action: &[u8]) {
@@ -119,9 +139,10 @@ fn outcome(line: &[u8], members: &mut Members, action: &[u8]) -> Option<Outcome>
         }
         members.give_back(line, b"outcome");
     }
-    let legacy = members.get(line, b"action").map(|value| value.inner(line)).and_then(|legacy| {
-        if legacy.starts_with(b"deny_") { Some(Outcome::Deny) } else { Outcome::from_name(legacy) }
-    });
+    let legacy = members
+        .get(line, b"action")
+        .map(|value| value.inner(line))
+        .and_then(|legacy| if legacy.starts_with(b"deny_") { Some(Outcome::Deny) } else { Outcome::from_name(legacy) });
     legacy.or_else(|| match action {
         b"teardown" => Some(Outcome::Success),
         _ => Outcome::from_name(action.rsplit(|byte| *byte == b'.').next()?),
@@ -182,26 +203,4 @@ fn inner(out: &mut Vec<u8>, text: &[u8]) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pieces_are_told_from_records() {
-        let line = br#"{"ts":"2026-05-26T12:00:00Z","event":"tunnel.login.success"}"#;
-        assert!(parses_alone(Kind::QurlConnector, line));
-        for cut in 1..line.len() {
-            assert!(!parses_alone(Kind::QurlConnector, &line[..cut]));
-            assert!(!parses_alone(Kind::QurlConnector, &line[cut..]));
-        }
-        assert!(!parses_alone(Kind::QurlConnector, b"17"));
-        assert!(parses_alone(Kind::Text, b"anything"));
-    }
-
-    #[test]
-    fn latencies() {
-        assert_eq!(nanoseconds(b"12.345"), Some(12_345_000));
-        assert_eq!(nanoseconds(b"1e-05"), Some(10));
-        assert_eq!(nanoseconds(b"-1"), None);
-        assert_eq!(nanoseconds(b"1e300"), None);
-    }
-}
+mod tests;

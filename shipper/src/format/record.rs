@@ -38,7 +38,13 @@ macro_rules! fields {
         }
 
         /// Where each field stands in the record.
-        const PLACES: &[Place] = &[$(Place { name: $name, parents: &[$($parent),*], key: $key }),*];
+        const PLACES: &[Place] = &[$(Place {
+            name: $name,
+            shape: Field::$variant.shape(),
+            parents: &[$(concat!("\"", $parent, "\":{")),*],
+            number: concat!(",\"", $key, "\":"),
+            text: concat!(",\"", $key, "\":\""),
+        }),*];
     };
 }
 
@@ -46,49 +52,53 @@ macro_rules! fields {
 pub(super) struct Place {
     /// Dotted name.
     pub(super) name: &'static str,
-    /// The objects around it.
+    /// The objects around it: the text that opens each.
     pub(super) parents: &'static [&'static str],
-    /// Its key, ready to write.
-    pub(super) key: &'static str,
+    /// How it is written.
+    pub(super) shape: Shape,
+    /// Comma, key and colon.
+    pub(super) number: &'static str,
+    /// Comma, key, colon and quote.
+    pub(super) text: &'static str,
 }
 
 fields! {
-    EventAction = "event.action" ["event"] "\"action\":",
-    EventCode = "event.code" ["event"] "\"code\":",
-    EventReason = "event.reason" ["event"] "\"reason\":",
-    Message = "message" [] "\"message\":",
-    ErrorMessage = "error.message" ["error"] "\"message\":",
-    SourceAddress = "source.address" ["source"] "\"address\":",
-    SourceIp = "source.ip" ["source"] "\"ip\":",
-    SourceDomain = "source.domain" ["source"] "\"domain\":",
-    SourcePort = "source.port" ["source"] "\"port\":",
-    DestinationAddress = "destination.address" ["destination"] "\"address\":",
-    DestinationIp = "destination.ip" ["destination"] "\"ip\":",
-    DestinationDomain = "destination.domain" ["destination"] "\"domain\":",
-    DestinationPort = "destination.port" ["destination"] "\"port\":",
-    NetworkTransport = "network.transport" ["network"] "\"transport\":",
-    NetworkProtocol = "network.protocol" ["network"] "\"protocol\":",
-    NetworkType = "network.type" ["network"] "\"type\":",
-    UserId = "user.id" ["user"] "\"id\":",
-    UserName = "user.name" ["user"] "\"name\":",
-    UrlOriginal = "url.original" ["url"] "\"original\":",
-    UrlScheme = "url.scheme" ["url"] "\"scheme\":",
-    UrlDomain = "url.domain" ["url"] "\"domain\":",
-    UrlPort = "url.port" ["url"] "\"port\":",
-    UrlPath = "url.path" ["url"] "\"path\":",
-    UrlQuery = "url.query" ["url"] "\"query\":",
-    HttpMethod = "http.request.method" ["http" "request"] "\"method\":",
-    ObserverIngress = "observer.ingress.interface.alias" ["observer" "ingress" "interface"] "\"alias\":",
-    ObserverEgress = "observer.egress.interface.alias" ["observer" "egress" "interface"] "\"alias\":",
-    DnsQuestionName = "dns.question.name" ["dns" "question"] "\"name\":",
-    DnsQuestionType = "dns.question.type" ["dns" "question"] "\"type\":",
-    DnsResponseCode = "dns.response_code" ["dns"] "\"response_code\":",
-    DnsResolvedIp = "dns.resolved_ip" ["dns"] "\"resolved_ip\":",
-    RuleName = "rule.name" ["rule"] "\"name\":",
-    TraceId = "trace.id" ["trace"] "\"id\":",
-    ServiceVersion = "service.version" ["service"] "\"version\":",
-    LogLevel = "log.level" ["log"] "\"level\":",
-    LogLogger = "log.logger" ["log"] "\"logger\":",
+    EventAction = "event.action" ["event"] "action",
+    EventCode = "event.code" ["event"] "code",
+    EventReason = "event.reason" ["event"] "reason",
+    Message = "message" [] "message",
+    ErrorMessage = "error.message" ["error"] "message",
+    SourceAddress = "source.address" ["source"] "address",
+    SourceIp = "source.ip" ["source"] "ip",
+    SourceDomain = "source.domain" ["source"] "domain",
+    SourcePort = "source.port" ["source"] "port",
+    DestinationAddress = "destination.address" ["destination"] "address",
+    DestinationIp = "destination.ip" ["destination"] "ip",
+    DestinationDomain = "destination.domain" ["destination"] "domain",
+    DestinationPort = "destination.port" ["destination"] "port",
+    NetworkTransport = "network.transport" ["network"] "transport",
+    NetworkProtocol = "network.protocol" ["network"] "protocol",
+    NetworkType = "network.type" ["network"] "type",
+    UserId = "user.id" ["user"] "id",
+    UserName = "user.name" ["user"] "name",
+    UrlOriginal = "url.original" ["url"] "original",
+    UrlScheme = "url.scheme" ["url"] "scheme",
+    UrlDomain = "url.domain" ["url"] "domain",
+    UrlPort = "url.port" ["url"] "port",
+    UrlPath = "url.path" ["url"] "path",
+    UrlQuery = "url.query" ["url"] "query",
+    HttpMethod = "http.request.method" ["http" "request"] "method",
+    ObserverIngress = "observer.ingress.interface.alias" ["observer" "ingress" "interface"] "alias",
+    ObserverEgress = "observer.egress.interface.alias" ["observer" "egress" "interface"] "alias",
+    DnsQuestionName = "dns.question.name" ["dns" "question"] "name",
+    DnsQuestionType = "dns.question.type" ["dns" "question"] "type",
+    DnsResponseCode = "dns.response_code" ["dns"] "response_code",
+    DnsResolvedIp = "dns.resolved_ip" ["dns"] "resolved_ip",
+    RuleName = "rule.name" ["rule"] "name",
+    TraceId = "trace.id" ["trace"] "id",
+    ServiceVersion = "service.version" ["service"] "version",
+    LogLevel = "log.level" ["log"] "level",
+    LogLogger = "log.logger" ["log"] "logger",
 }
 
 /// How a field is written.
@@ -112,8 +122,13 @@ impl Field {
         Self::ALL.iter().copied().find(|field| field.place().name == name)
     }
 
+    /// Whether it is written with the parts of its object that are no fields.
+    const fn is_apart(self) -> bool {
+        matches!(self, Self::EventAction | Self::EventCode | Self::EventReason | Self::LogLevel | Self::LogLogger)
+    }
+
     /// How the field is written.
-    pub(super) fn shape(self) -> Shape {
+    const fn shape(self) -> Shape {
         match self {
             Self::SourcePort | Self::DestinationPort | Self::UrlPort => Shape::Number,
             Self::DnsResolvedIp => Shape::IpList,
@@ -125,6 +140,17 @@ impl Field {
 const COUNT: usize = PLACES.len();
 const _: () = assert!(COUNT <= 64, "Record::present has one bit a field");
 
+/// The bits of the fields that [`Field::is_apart`].
+const APART: u64 = {
+    let mut bits = 0;
+    let mut index = 0;
+    while index < COUNT {
+        bits |= (Field::ALL[index].is_apart() as u64) << index;
+        index += 1;
+    }
+    bits
+};
+
 /// Which end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
@@ -134,6 +160,7 @@ pub(super) enum Side {
 
 /// What a format found in a line.
 #[derive(Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "facts about a line that do not exclude each other")]
 pub(super) struct Record<'a> {
     present: u64,
     slices: [&'a [u8]; COUNT],
@@ -216,9 +243,9 @@ impl<'a> Record<'a> {
         (self.present & 1 << field as u8 != 0).then(|| self.slices[field as usize])
     }
 
-    /// The fields that are there, in writing order.
+    /// The fields that are there, in writing order, without those that [`Field::is_apart`].
     pub(super) fn fields(&self) -> impl Iterator<Item = (Field, &'a [u8])> {
-        let mut present = self.present;
+        let mut present = self.present & !APART;
         std::iter::from_fn(move || {
             let index = present.trailing_zeros() as usize;
             let field = *Field::ALL.get(index)?;
@@ -272,9 +299,9 @@ mod tests {
         let mut open = "nothing yet";
         for field in Field::ALL {
             let place = field.place();
-            let key = place.key.trim_matches(['"', ':']);
-            let dotted = place.parents.iter().copied().chain([key]).collect::<Vec<_>>().join(".");
-            assert_eq!(dotted, place.name);
+            let segments = place.parents.iter().copied().chain([place.number]);
+            let dotted: Vec<&str> = segments.map(|text| text.trim_matches(['"', ':', ',', '{'])).collect();
+            assert_eq!(dotted.join("."), place.name);
             let root = place.parents.first().copied().unwrap_or("the record itself");
             if root != open {
                 assert!(!closed.contains(&root), "{root} is opened twice");

@@ -140,7 +140,8 @@ mod tests {
 
     #[test]
     fn secrets_are_masked_and_equal_ones_can_be_matched() {
-        let (text, original, secrets) = cleaned("accepted http://user:secret@a.test/x http://v:p@ss@b.test request user id: b831381d-6324");
+        let (text, original, secrets) =
+            cleaned("accepted http://user:secret@a.test/x http://v:p@ss@b.test request user id: b831381d-6324");
         assert_eq!(text, "accepted http://user:***@a.test/x http://v:***@b.test request user id: ***");
         assert_eq!(text, original);
         assert_eq!(secrets.len(), 3);
@@ -150,7 +151,15 @@ mod tests {
 
     #[test]
     fn what_is_no_secret_stays() {
-        for line in ["//connect.ok.test:443", "http://a.test/?q=x:y@z", "http://user@a.test", "TCP//1.2.3.4:53 got", "a@b.test", "request user id: ", "http://u:@h"] {
+        for line in [
+            "//connect.ok.test:443",
+            "http://a.test/?q=x:y@z",
+            "http://user@a.test",
+            "TCP//1.2.3.4:53 got",
+            "a@b.test",
+            "request user id: ",
+            "http://u:@h",
+        ] {
             assert_eq!(cleaned(line), (line.to_owned(), line.to_owned(), Vec::new()));
         }
     }

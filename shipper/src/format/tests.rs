@@ -20,13 +20,26 @@ pub(super) fn encode(settings: &Settings, text: &[u8]) -> (Verdict, Option<Value
 
 /// Reads one written line.
 pub(super) fn record(line: &[u8]) -> Value {
-    let line = std::str::from_utf8(line).expect("a record is UTF-8").strip_suffix('\n').expect("a record ends in a newline");
-    assert!(!line.contains(|character: char| character.is_control() || "\u{2028}\u{2029}\u{202e}".contains(character)), "{line}");
+    let line =
+        std::str::from_utf8(line).expect("a record is UTF-8").strip_suffix('\n').expect("a record ends in a newline");
+    assert!(
+        !line.contains(|character: char| character.is_control() || "\u{2028}\u{2029}\u{202e}".contains(character)),
+        "{line}"
+    );
     serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
 }
 
 pub(super) fn frame(text: &[u8]) -> Frame<'_> {
-    Frame { text, seq: 1, offset: 0, hash: record_hash(text), observed: 1_000_000_000, envelope: None, fragment: None, partial: false }
+    Frame {
+        text,
+        seq: 1,
+        offset: 0,
+        hash: record_hash(text),
+        observed: 1_000_000_000,
+        envelope: None,
+        fragment: None,
+        partial: false,
+    }
 }
 
 pub(super) fn info() -> StreamInfo {

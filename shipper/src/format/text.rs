@@ -3,9 +3,7 @@
 use super::record::{Field, Record};
 
 /// Every line is understood.
-pub(super) fn parse(text: &[u8]) -> Record<'_> {
-    let mut record = Record::new("text", "text");
+pub(super) fn parse<'a>(record: &mut Record<'a>, text: &'a [u8]) {
     record.parsed = true;
     record.set(Field::Message, text);
-    record
 }

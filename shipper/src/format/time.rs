@@ -39,9 +39,13 @@ impl Clock {
     /// The instant of a local time in seconds.
     fn instant(&mut self, local: i64, nanos: i64) -> Option<Moment> {
         if (self.from..self.until).contains(&local) {
-            return Some(Moment { time: (local - self.offset).checked_mul(SECOND)?.checked_add(nanos)?, ambiguous: false });
+            return Some(Moment {
+                time: (local - self.offset).checked_mul(SECOND)?.checked_add(nanos)?,
+                ambiguous: false,
+            });
         }
-        let date_time = civil::date(1970, 1, 1).at(0, 0, 0, 0).checked_add(jiff::SignedDuration::from_secs(local)).ok()?;
+        let date_time =
+            civil::date(1970, 1, 1).at(0, 0, 0, 0).checked_add(jiff::SignedDuration::from_secs(local)).ok()?;
         let candidate = self.zone.to_ambiguous_timestamp(date_time);
         let offset = candidate.offset();
         let instant = candidate.compatible().ok()?;
@@ -61,11 +65,9 @@ impl Clock {
             let before = self.zone.to_offset(at - jiff::SignedDuration::from_nanos(1));
             at.as_second() + offset.max(i64::from(before.seconds()))
         });
-        self.until = self
-            .zone
-            .following(instant)
-            .next()
-            .map_or(i64::MAX, |change| change.timestamp().as_second() + offset.min(i64::from(change.offset().seconds())));
+        self.until = self.zone.following(instant).next().map_or(i64::MAX, |change| {
+            change.timestamp().as_second() + offset.min(i64::from(change.offset().seconds()))
+        });
     }
 
     /// Reads `2026/11/21 22:57:09[.995845]` (Go's `log` package, local time) and ancient V2Ray's `2018/9/15`. Answers the moment
@@ -100,7 +102,10 @@ impl Clock {
         let nanos = cursor.fraction()?;
         match cursor.0 {
             [] => self.instant(local, nanos),
-            zone => Some(Moment { time: (local - offset(zone)?).checked_mul(SECOND)?.checked_add(nanos)?, ambiguous: false }),
+            zone => Some(Moment {
+                time: (local - offset(zone)?).checked_mul(SECOND)?.checked_add(nanos)?,
+                ambiguous: false,
+            }),
         }
     }
 }
@@ -284,7 +289,15 @@ fn render(second: i64) -> [u8; 19] {
     let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
     let year = era * 400 + year_of_era + i64::from(month <= 2);
     let mut text = *b"0000-00-00T00:00:00";
-    let pairs = [year / 100, year % 100, month, of_year - (153 * shifted + 2) / 5 + 1, clock / 3600, clock / 60 % 60, clock % 60];
+    let pairs = [
+        year / 100,
+        year % 100,
+        month,
+        of_year - (153 * shifted + 2) / 5 + 1,
+        clock / 3600,
+        clock / 60 % 60,
+        clock % 60,
+    ];
     for (value, place) in pairs.into_iter().zip([0, 2, 5, 8, 11, 14, 17]) {
         text[place] = b'0' + (value / 10 % 10) as u8;
         text[place + 1] = b'0' + (value % 10) as u8;
@@ -323,10 +336,23 @@ mod tests {
     fn nonsense_is_not_a_time() {
         let mut clock = berlin();
         for text in [
-            "", "2026", "0000/01/01 00:00:00", "1969/12/31 23:59:59", "2262/01/01 00:00:00", "2026/13/01 00:00:00",
-            "2026/02/29 00:00:00", "2026/00/10 00:00:00", "2026/01/32 00:00:00", "2026/01/01 24:00:00",
-            "2026/01/01 00:60:00", "2016/12/31 23:59:60", "2026/01/01 Masked IPv6", "9999/99/99 99:99:99",
-            "2026/01/01 00:00:00.", "2026-01-01 00:00:00", "２０２６/01/01 00:00:00",
+            "",
+            "2026",
+            "0000/01/01 00:00:00",
+            "1969/12/31 23:59:59",
+            "2262/01/01 00:00:00",
+            "2026/13/01 00:00:00",
+            "2026/02/29 00:00:00",
+            "2026/00/10 00:00:00",
+            "2026/01/32 00:00:00",
+            "2026/01/01 24:00:00",
+            "2026/01/01 00:60:00",
+            "2016/12/31 23:59:60",
+            "2026/01/01 Masked IPv6",
+            "9999/99/99 99:99:99",
+            "2026/01/01 00:00:00.",
+            "2026-01-01 00:00:00",
+            "２０２６/01/01 00:00:00",
         ] {
             assert_eq!(clock.slashed(text.as_bytes()), None, "{text}");
         }
@@ -350,16 +376,29 @@ mod tests {
 
     #[test]
     fn the_kept_span_agrees_with_the_time_zone() {
-        for name in ["Europe/Berlin", "America/St_Johns", "Pacific/Apia", "Australia/Lord_Howe", "Africa/Casablanca", "UTC", "Asia/Kolkata"] {
+        for name in [
+            "Europe/Berlin",
+            "America/St_Johns",
+            "Pacific/Apia",
+            "Australia/Lord_Howe",
+            "Africa/Casablanca",
+            "UTC",
+            "Asia/Kolkata",
+        ] {
             let zone = TimeZone::get(name).unwrap();
             let mut clock = Clock::new(zone.clone());
             let mut local = days(2009, 1, 1).unwrap() * DAY;
             while local < days(2031, 1, 1).unwrap() * DAY {
-                let date_time = civil::date(1970, 1, 1).at(0, 0, 0, 0).checked_add(jiff::SignedDuration::from_secs(local)).unwrap();
+                let date_time =
+                    civil::date(1970, 1, 1).at(0, 0, 0, 0).checked_add(jiff::SignedDuration::from_secs(local)).unwrap();
                 let expected = zone.to_ambiguous_timestamp(date_time);
                 let fold = matches!(expected.offset(), AmbiguousOffset::Fold { .. });
                 let moment = clock.instant(local, 0).unwrap();
-                assert_eq!(i128::from(moment.time), expected.compatible().unwrap().as_nanosecond(), "{name} {date_time}");
+                assert_eq!(
+                    i128::from(moment.time),
+                    expected.compatible().unwrap().as_nanosecond(),
+                    "{name} {date_time}"
+                );
                 assert_eq!(moment.ambiguous, fold, "{name} {date_time}");
                 local += 1733;
             }

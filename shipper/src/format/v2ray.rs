@@ -3,11 +3,8 @@
 //! Both logs begin with Go's date in local time. A program whose log path is empty writes both to its standard output, so either
 //! source takes lines of either kind, and those of the resolver (`common/log/dns.go`), behind whatever a supervisor put before.
 
-use std::collections::BTreeMap;
-
-use super::encoder::unparsed;
 use super::record::Record;
-use super::settings::{Kind, Meaning};
+use super::settings::Meaning;
 use super::time::{Clock, Moment};
 use super::{v2ray_access, v2ray_dns, v2ray_error};
 
@@ -16,23 +13,22 @@ const PREFIX: usize = 160;
 
 /// Reads a line that has been cleaned of colours and secrets.
 pub(super) fn parse<'a>(
+    record: &mut Record<'a>,
     line: &'a [u8],
-    kind: Kind,
-    outbounds: &BTreeMap<String, Meaning>,
+    outbounds: &[(String, Meaning)],
     clock: &mut Clock,
     detail: &mut Vec<u8>,
-) -> Record<'a> {
+) {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let Some((moment, message)) = dated(line, clock) else {
-        return v2ray_error::untagged(line).unwrap_or_else(|| unparsed(kind));
+    record.parsed = if let Some((moment, message)) = dated(line, clock) {
+        (record.time, record.ambiguous) = (Some(moment.time), moment.ambiguous);
+        v2ray_error::parse(record, message, detail)
+            || v2ray_access::parse(record, message, outbounds, detail)
+            || v2ray_dns::parse(record, message, detail)
+            || v2ray_error::untagged(record, message)
+    } else {
+        v2ray_error::untagged(record, line)
     };
-    let record = v2ray_error::parse(message, detail)
-        .or_else(|| v2ray_access::parse(message, outbounds, detail))
-        .or_else(|| v2ray_dns::parse(message, detail))
-        .or_else(|| v2ray_error::untagged(message));
-    let mut record = record.unwrap_or_else(|| unparsed(kind));
-    (record.time, record.ambiguous) = (Some(moment.time), moment.ambiguous);
-    record
 }
 
 /// The date and what follows it. Supervisors (journald's and Docker's text output) put something before the date.
@@ -83,8 +79,9 @@ fn package(part: &[u8]) -> Option<(&[u8], &[u8])> {
     let colon = memchr::memchr(b':', part)?;
     let message = part[colon + 1..].strip_prefix(b" ")?;
     let name = &part[..colon];
-    let known = name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'|' | b'_' | b'.' | b'-'))
-        && (name == b"core" || name.iter().any(|byte| matches!(byte, b'/' | b'|')));
+    let known =
+        name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'|' | b'_' | b'.' | b'-'))
+            && (name == b"core" || name.iter().any(|byte| matches!(byte, b'/' | b'|')));
     known.then(|| (trimmed(name), message))
 }
 
@@ -148,7 +145,12 @@ mod tests {
             let (found, rest) = component(part.as_bytes());
             assert_eq!((found, rest), (Some(name.as_bytes()), message.as_bytes()), "{part}");
         }
-        for part in ["EOF", "cipher: message authentication failed", "accept tcp [::]:12345: accept4: too many open files", "io: closed"] {
+        for part in [
+            "EOF",
+            "cipher: message authentication failed",
+            "accept tcp [::]:12345: accept4: too many open files",
+            "io: closed",
+        ] {
             assert_eq!(component(part.as_bytes()), (None, part.as_bytes()));
         }
     }
@@ -156,9 +158,15 @@ mod tests {
     #[test]
     fn credentials_are_told_from_what_a_client_writes() {
         assert!(refused_credential(b"Proxy|VMess|Encoding: invalid user"));
-        assert!(refused_credential(b"proxy/shadowsocks: failed to read address > cipher: message authentication failed"));
-        assert!(refused_credential(b"common/drain: common/drain: unable to drain connection > EOF > proxy/vmess/encoding: invalid user > x"));
-        assert!(!refused_credential(b"proxy/socks: failed to read address > common/protocol: invalid domain name: x > invalid user"));
+        assert!(refused_credential(
+            b"proxy/shadowsocks: failed to read address > cipher: message authentication failed"
+        ));
+        assert!(refused_credential(
+            b"common/drain: common/drain: unable to drain connection > EOF > proxy/vmess/encoding: invalid user > x"
+        ));
+        assert!(!refused_credential(
+            b"proxy/socks: failed to read address > common/protocol: invalid domain name: x > invalid user"
+        ));
         assert!(!refused_credential(b"proxy/vless/encoding: invalid request version"));
     }
 }

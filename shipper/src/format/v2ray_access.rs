@@ -8,8 +8,6 @@
 //! from its end: the e-mail is what follows the last `] email:`, the detour is the last ` [` … `]` before it. Where a second
 //! reading is possible the record is marked as suspect.
 
-use std::collections::BTreeMap;
-
 use super::address::{Endpoint, Url};
 use super::object::Object;
 use super::record::{Field, Record, Side};
@@ -19,31 +17,35 @@ use super::v2ray::{chain, refused_credential};
 /// How Xray chose the outbound: the arrow in the detour. V2Ray prints none.
 const ROUTES: [(&[u8], &str); 3] = [(b" >> ", "default"), (b" -> ", "rule"), (b" ==> ", "forced")];
 
-/// Reads what follows the date. `None` if it is no access line.
-pub(super) fn parse<'a>(message: &'a [u8], outbounds: &BTreeMap<String, Meaning>, detail: &mut Vec<u8>) -> Option<Record<'a>> {
-    let (from, accepted, rest) = status(message.strip_prefix(b"from ").unwrap_or(message))?;
-    let mut record = Record::new("v2ray", "v2ray.access");
-    record.parsed = true;
-    record.category = "\"network\"";
-    record.types = "\"connection\"";
+/// Reads what follows the date. False, and nothing set, if it is no access line.
+pub(super) fn parse<'a>(
+    record: &mut Record<'a>,
+    message: &'a [u8],
+    outbounds: &[(String, Meaning)],
+    detail: &mut Vec<u8>,
+) -> bool {
+    let Some((from, accepted, rest)) = status(message.strip_prefix(b"from ").unwrap_or(message)) else { return false };
     let internal = from == b"DNS";
     if !internal {
         let endpoint = Endpoint::parse(from);
         if !from.is_empty() && endpoint.port.is_none() && !matches!(endpoint.host, [b'@' | b'/', ..]) {
-            return None;
+            return false;
         }
         record.endpoint(Side::Source, &endpoint);
     }
+    record.dataset = "v2ray.access";
+    record.category = "\"network\"";
+    record.types = "\"connection\"";
     let mut waybill = Object::member_after(detail, "v2ray");
     if internal {
         waybill.flag("internal");
     }
     if accepted {
-        self::accepted(&mut record, rest, outbounds, &mut waybill);
+        self::accepted(record, rest, outbounds, &mut waybill);
     } else {
-        rejected(&mut record, rest, &mut waybill);
+        rejected(record, rest, &mut waybill);
     }
-    Some(record)
+    true
 }
 
 /// Finds the status; answers what is before it, whether it is "accepted", and what is behind it.
@@ -63,7 +65,7 @@ fn status(body: &[u8]) -> Option<(&[u8], bool, &[u8])> {
     })
 }
 
-fn accepted<'a>(record: &mut Record<'a>, rest: &'a [u8], outbounds: &BTreeMap<String, Meaning>, waybill: &mut Object<'_>) {
+fn accepted<'a>(record: &mut Record<'a>, rest: &'a [u8], outbounds: &[(String, Meaning)], waybill: &mut Object<'_>) {
     record.name(Field::EventAction, "accepted");
     record.outcome = Some(Outcome::Allow);
     let parts = Parts::split(rest.trim_ascii_end());
@@ -86,7 +88,7 @@ fn accepted<'a>(record: &mut Record<'a>, rest: &'a [u8], outbounds: &BTreeMap<St
         record.set(Field::ObserverIngress, inbound);
     }
     record.set(Field::ObserverEgress, outbound);
-    match std::str::from_utf8(outbound).ok().and_then(|tag| outbounds.get(tag)) {
+    match outbounds.iter().find(|(tag, _)| tag.as_bytes() == outbound).map(|(_, meaning)| meaning) {
         Some(Meaning::Deny) => record.outcome = Some(Outcome::Deny),
         Some(Meaning::Drop) => record.noise = true,
         Some(Meaning::Allow) | None => {}
@@ -160,7 +162,8 @@ fn destination<'a>(record: &mut Record<'a>, to: &'a [u8]) {
         record.endpoint(Side::Destination, &url.endpoint);
         record.set(Field::UrlOriginal, to);
         record.set(Field::UrlDomain, url.endpoint.host);
-        for (field, part) in [(Field::UrlScheme, url.scheme), (Field::UrlPath, url.path), (Field::UrlQuery, url.query)] {
+        for (field, part) in [(Field::UrlScheme, url.scheme), (Field::UrlPath, url.path), (Field::UrlQuery, url.query)]
+        {
             if !part.is_empty() {
                 record.set(field, part);
             }

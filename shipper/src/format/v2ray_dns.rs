@@ -10,31 +10,36 @@ use super::object::Object;
 use super::record::{Field, Record, Side};
 use super::settings::Outcome;
 
-const MARKS: [(&[u8], &str); 3] =
-    [(b" got answer: ", "dns-answer"), (b" cache HIT: ", "dns-cache-hit"), (b" cache OPTIMISTE: ", "dns-cache-optimistic")];
+const MARKS: [(&[u8], &str); 3] = [
+    (b" got answer: ", "dns-answer"),
+    (b" cache HIT: ", "dns-cache-hit"),
+    (b" cache OPTIMISTE: ", "dns-cache-optimistic"),
+];
 
-/// Reads what follows the date. `None` if it is no line of the resolver.
-pub(super) fn parse<'a>(message: &'a [u8], detail: &mut Vec<u8>) -> Option<Record<'a>> {
-    let mut record = Record::new("v2ray", "v2ray.dns");
-    record.parsed = true;
-    let server = fill(&mut record, message)?;
+/// Reads what follows the date. False, and nothing set, if it is no line of the resolver.
+pub(super) fn parse<'a>(record: &mut Record<'a>, message: &'a [u8], detail: &mut Vec<u8>) -> bool {
+    let Some(server) = fill(record, message) else { return false };
+    record.dataset = "v2ray.dns";
     Object::member_after(detail, "v2ray").text("server", server);
-    Some(record)
+    true
 }
 
 /// Sets what an answer says. Answers the server as it is printed.
 pub(super) fn fill<'a>(record: &mut Record<'a>, message: &'a [u8]) -> Option<&'a [u8]> {
-    let (at, mark, action) = MARKS
-        .iter()
-        .filter_map(|(mark, action)| Some((memchr::memmem::find(message, mark)?, mark.len(), *action)))
-        .min_by_key(|(at, ..)| *at)?;
+    // The server has a blank inside if it is masked.
+    let (at, mark, action) = memchr::memchr_iter(b' ', message).take(2).find_map(|blank| {
+        let (mark, action) = MARKS.iter().find(|(mark, _)| message[blank..].starts_with(mark))?;
+        Some((blank, mark.len(), *action))
+    })?;
     let server = &message[..at];
     let answer = &message[at + mark..];
     // The last one: the name is a client's.
     let list = memchr::memmem::rfind(answer, b" -> [")?;
     let (addresses, rest) = bracketed(&answer[list + 5..])?;
     let (name, kind) = match memchr::memmem::rfind(&answer[..list], b" Type") {
-        Some(blank) if answer[blank + 5..list].iter().all(u8::is_ascii_alphanumeric) => (&answer[..blank], Some(&answer[blank + 5..list])),
+        Some(blank) if answer[blank + 5..list].iter().all(u8::is_ascii_alphanumeric) => {
+            (&answer[..blank], Some(&answer[blank + 5..list]))
+        }
         _ => (&answer[..list], None),
     };
     record.category = "\"network\"";

@@ -65,16 +65,16 @@ const RESOURCES: [(&[u8], &str); 6] = [
     (b"disk quota exceeded", "resource-disk"),
 ];
 
-/// Reads what follows the date. `None` if it does not begin with a level.
-pub(super) fn parse<'a>(message: &'a [u8], detail: &mut Vec<u8>) -> Option<Record<'a>> {
+/// Reads what follows the date. False, and nothing set, if it does not begin with a level.
+pub(super) fn parse<'a>(record: &mut Record<'a>, message: &'a [u8], detail: &mut Vec<u8>) -> bool {
     if message.first() != Some(&b'[') {
-        return None;
+        return false;
     }
-    let (level, rest) = LEVELS.iter().find_map(|(prefix, name)| Some((*name, message.strip_prefix(*prefix)?)))?;
+    let level = LEVELS.iter().find_map(|(prefix, name)| Some((*name, message.strip_prefix(*prefix)?)));
+    let Some((level, rest)) = level else { return false };
     let (session, rest) = session(rest);
     let (logger, text) = component(rest);
-    let mut record = Record::new("v2ray", "v2ray.error");
-    record.parsed = true;
+    record.dataset = "v2ray.error";
     record.category = "\"network\"";
     record.types = "\"info\"";
     record.name(Field::LogLevel, level);
@@ -86,13 +86,13 @@ pub(super) fn parse<'a>(message: &'a [u8], detail: &mut Vec<u8>) -> Option<Recor
     if let Some(logger) = logger {
         record.set(Field::LogLogger, logger);
         if logger == b"app/dns"
-            && let Some(server) = v2ray_dns::fill(&mut record, text)
+            && let Some(server) = v2ray_dns::fill(record, text)
         {
             waybill.text("server", server);
-            return Some(record);
+            return true;
         }
         if logger == b"core" {
-            started(&mut record, text);
+            started(record, text);
         }
     }
     let mut last = text;
@@ -102,7 +102,7 @@ pub(super) fn parse<'a>(message: &'a [u8], detail: &mut Vec<u8>) -> Option<Recor
         last = message;
         // A warning is a failure if it says so.
         failed |= level == "warning" && message.starts_with(b"failed to ");
-        describe(&mut record, message, index > 0, &mut waybill);
+        describe(record, message, index > 0, &mut waybill);
     }
     if last.len() < text.len() {
         waybill.texts("chain", chain(rest));
@@ -116,8 +116,8 @@ pub(super) fn parse<'a>(message: &'a [u8], detail: &mut Vec<u8>) -> Option<Recor
         record.category = "\"authentication\",\"network\"";
         record.types = "\"connection\",\"start\"";
     }
-    resource(&mut record, last);
-    Some(record)
+    resource(record, last);
+    true
 }
 
 /// The number that one connection's messages share; the access log does not have it.
@@ -200,7 +200,8 @@ fn http<'a>(record: &mut Record<'a>, text: &'a [u8]) {
     record.set(Field::UrlOriginal, original);
     if let Some(url) = Url::parse(original) {
         record.set(Field::UrlDomain, url.endpoint.host);
-        for (field, part) in [(Field::UrlScheme, url.scheme), (Field::UrlPath, url.path), (Field::UrlQuery, url.query)] {
+        for (field, part) in [(Field::UrlScheme, url.scheme), (Field::UrlPath, url.path), (Field::UrlQuery, url.query)]
+        {
             if !part.is_empty() {
                 record.set(field, part);
             }
@@ -224,10 +225,7 @@ fn resource(record: &mut Record<'_>, last: &[u8]) {
 }
 
 /// What is printed without a level: Go's own messages, a panic with its stack, the banner.
-pub(super) fn untagged(line: &[u8]) -> Option<Record<'_>> {
-    let mut record = Record::new("v2ray", "v2ray.error");
-    record.parsed = true;
-    record.set(Field::Message, line);
+pub(super) fn untagged<'a>(record: &mut Record<'a>, line: &'a [u8]) -> bool {
     let begins = |prefixes: &[&[u8]]| prefixes.iter().any(|prefix| line.starts_with(prefix));
     if begins(&[b"panic: ", b"fatal error: ", b"runtime: ", b"[signal "]) {
         record.name(Field::EventAction, "panic");
@@ -237,7 +235,9 @@ pub(super) fn untagged(line: &[u8]) -> Option<Record<'_>> {
         record.name(Field::EventAction, "panic-stack");
         record.category = "\"process\"";
         record.types = "\"info\"";
-    } else if begins(&[b"Xray ", b"V2Ray "]) && memchr::memchr(b'(', line).is_some() || begins(&[b"A unified platform for anti-censorship"]) {
+    } else if begins(&[b"Xray ", b"V2Ray "]) && memchr::memchr(b'(', line).is_some()
+        || begins(&[b"A unified platform for anti-censorship"])
+    {
         record.name(Field::EventAction, "banner");
         record.category = "\"process\"";
         record.types = "\"info\"";
@@ -250,18 +250,21 @@ pub(super) fn untagged(line: &[u8]) -> Option<Record<'_>> {
         {
             record.endpoint(Side::Source, &Endpoint::parse(&rest[..end]));
         }
-        resource(&mut record, message);
+        resource(record, message);
     } else {
-        return None;
+        return false;
     }
-    Some(record)
+    record.dataset = "v2ray.error";
+    record.set(Field::Message, line);
+    true
 }
 
 /// `github.com/xtls/xray-core/main.main.func1(0xc000)` of a stack.
 fn is_call(line: &[u8]) -> bool {
     memchr::memchr(b'(', line).is_some_and(|open| {
         let name = &line[..open];
-        memchr::memchr(b'.', name).is_some() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"./_-*%".contains(byte))
+        memchr::memchr(b'.', name).is_some()
+            && name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"./_-*%".contains(byte))
     })
 }
 
@@ -271,7 +274,9 @@ mod tests {
 
     fn read(message: &str) -> (String, Option<Outcome>) {
         let mut detail = Vec::new();
-        let record = parse(message.as_bytes(), &mut detail).or_else(|| untagged(message.as_bytes())).unwrap();
+        let mut record = Record::new("v2ray", "");
+        let message = message.as_bytes();
+        assert!(parse(&mut record, message, &mut detail) || untagged(&mut record, message));
         let action = record.get(Field::EventAction).map(|action| String::from_utf8_lossy(action).into_owned());
         (action.unwrap_or_default(), record.outcome)
     }
@@ -280,9 +285,15 @@ mod tests {
     fn resources_are_recognised_and_cannot_be_forged() {
         let resource = |action: &str| (action.to_owned(), Some(Outcome::Error));
         for (message, action) in [
-            ("[Warning] v2ray.com/core/transport/internet/tcp: failed to accepted raw connections > accept tcp [::]:12345: accept4: too many open files", "resource-file-descriptors"),
+            (
+                "[Warning] v2ray.com/core/transport/internet/tcp: failed to accepted raw connections > accept tcp [::]:12345: accept4: too many open files",
+                "resource-file-descriptors",
+            ),
             ("[Info] transport/internet/tcp: failed to create fd > too many open files", "resource-file-descriptors"),
-            ("http: Accept error: accept tcp [::]:443: accept4: too many open files; retrying in 5ms", "resource-file-descriptors"),
+            (
+                "http: Accept error: accept tcp [::]:443: accept4: too many open files; retrying in 5ms",
+                "resource-file-descriptors",
+            ),
             ("[Error] app/log: failed to write > write /var/log/x: no space left on device", "resource-disk"),
             ("[Warning] proxy/freedom: x > fork/exec: cannot allocate memory", "resource-memory"),
         ] {
@@ -304,7 +315,7 @@ mod tests {
         ] {
             assert_eq!(read(line), (action.to_owned(), outcome), "{line}");
         }
-        assert!(untagged(b"hello (world)").is_none());
-        assert!(untagged(b"").is_none());
+        assert!(!untagged(&mut Record::new("", ""), b"hello (world)"));
+        assert!(!untagged(&mut Record::new("", ""), b""));
     }
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Dir, FileType};
@@ -76,7 +76,7 @@ pub struct Changes {
 /// The paths that the policy names at this moment.
 pub struct Discovery {
     targets: Vec<Target>,
-    roots: Vec<Rc<Root>>,
+    roots: Vec<Arc<Root>>,
     wanted_roots: Vec<PathBuf>,
     folders: BTreeMap<PathBuf, Folder>,
     found: BTreeMap<PathBuf, Found>,
@@ -123,7 +123,7 @@ impl Discovery {
     }
 
     /// The root of a path that was found.
-    pub fn root(&self, index: usize) -> Option<&Rc<Root>> {
+    pub fn root(&self, index: usize) -> Option<&Arc<Root>> {
         self.roots.get(index)
     }
 
@@ -133,7 +133,7 @@ impl Discovery {
     }
 
     /// The folders that were listed.
-    pub fn folders(&self) -> impl Iterator<Item = (&Path, &Rc<Root>)> {
+    pub fn folders(&self) -> impl Iterator<Item = (&Path, &Arc<Root>)> {
         self.folders
             .iter()
             .filter_map(|(path, f)| Some((path.as_path(), self.roots.get(f.root)?)))
@@ -173,7 +173,7 @@ impl Discovery {
             .collect();
         for path in missing {
             match Root::open(&path) {
-                Ok(root) => self.roots.push(Rc::new(root)),
+                Ok(root) => self.roots.push(Arc::new(root)),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => self.tell(&path, &format!("cannot be opened: {error}"), changes),
             }
@@ -299,7 +299,7 @@ impl Discovery {
     )]
     fn list(
         &mut self,
-        root: &Rc<Root>,
+        root: &Arc<Root>,
         path: &Path,
         changes: &mut Changes,
     ) -> Result<(Vec<PathBuf>, Vec<(PathBuf, Found)>), Error> {
@@ -350,7 +350,7 @@ impl Discovery {
                     let index = self
                         .roots
                         .iter()
-                        .position(|r| Rc::ptr_eq(r, root))
+                        .position(|r| Arc::ptr_eq(r, root))
                         .unwrap_or(0);
                     files.push((
                         child,

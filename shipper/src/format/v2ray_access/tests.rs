@@ -47,7 +47,11 @@ const LINES: &[(&str, &[(&str, &str)])] = &[
     ),
     (
         "2026/08/19 21:34:36.667557 from 130.49.146.10:46280 accepted www.youtube.com:443 [inbound-8444 >> direct] email: probe_monitor@nekovo.ru",
-        &[("destination.domain", "www.youtube.com"), ("waybill.v2ray.route", "default"), ("user.name", "probe_monitor@nekovo.ru")],
+        &[
+            ("destination.domain", "www.youtube.com"),
+            ("waybill.v2ray.route", "default"),
+            ("user.name", "probe_monitor@nekovo.ru"),
+        ],
     ),
     (
         "2026/11/21 22:56:49 127.0.0.1:54350 accepted tcp:h2.ok.test:43145 [direct] email: dave [ops] -> x",
@@ -55,9 +59,16 @@ const LINES: &[(&str, &[(&str, &str)])] = &[
     ),
     (
         "2019/09/18 11:56:53 tcp:127.0.0.1:5540 rejected  v2ray.com/core/proxy/socks: unknown Socks version: 67",
-        &[("event.reason", "v2ray.com/core/proxy/socks: unknown Socks version: 67"), ("waybill.outcome", "deny"), ("source.ip", "127.0.0.1")],
+        &[
+            ("event.reason", "v2ray.com/core/proxy/socks: unknown Socks version: 67"),
+            ("waybill.outcome", "deny"),
+            ("source.ip", "127.0.0.1"),
+        ],
     ),
-    ("2017/11/21 20:09:24 124.88.64.208:29864 rejected  Proxy|VMess|Encoding: invalid user", &[("waybill.outcome", "deny")]),
+    (
+        "2017/11/21 20:09:24 124.88.64.208:29864 rejected  Proxy|VMess|Encoding: invalid user",
+        &[("waybill.outcome", "deny")],
+    ),
     (
         "2018/9/15 08:01:02 1.2.3.4:5 accepted tcp:a.test:443 ",
         &[("@timestamp", "2018-09-15T06:01:02.000Z"), ("destination.domain", "a.test"), ("source.ip", "1.2.3.4")],
@@ -67,22 +78,35 @@ const LINES: &[(&str, &[(&str, &str)])] = &[
         "2020/03/01 08:01:02 1.2.3.4:5 accepted tcp:a.test:443 [direct] email:bob@x.test ",
         &[("user.name", "bob@x.test"), ("waybill.v2ray.outbound", "direct"), ("destination.domain", "a.test")],
     ),
-    ("2020/03/01 08:01:02 1.2.3.4:5 accepted tcp:a.test:443 email:bob@x.test ", &[("user.name", "bob@x.test"), ("destination.domain", "a.test")]),
+    (
+        "2020/03/01 08:01:02 1.2.3.4:5 accepted tcp:a.test:443 email:bob@x.test ",
+        &[("user.name", "bob@x.test"), ("destination.domain", "a.test")],
+    ),
     (
         "2020/03/01 08:01:02 1.2.3.4:5 rejected  Insecure encryptionemail:bob ",
         &[("user.name", "bob"), ("event.reason", "Insecure encryption")],
     ),
-    ("2026/03/01 08:01:02 1.2.3.4:5 rejected  Insecure encryption email: bob", &[("user.name", "bob"), ("event.reason", "Insecure encryption")]),
+    (
+        "2026/03/01 08:01:02 1.2.3.4:5 rejected  Insecure encryption email: bob",
+        &[("user.name", "bob"), ("event.reason", "Insecure encryption")],
+    ),
     ("2026/11/21 22:57:08 from  accepted tcp:mux.test:443 [in >> direct]", &[("destination.domain", "mux.test")]),
     ("2026/11/21 22:57:08  accepted tcp:mux.test:443 [direct]", &[("destination.domain", "mux.test")]),
-    ("2026/11/21 22:57:08 @ accepted tcp:h19.ok.test:41711 [direct] email: unix.user", &[("source.address", "@"), ("user.name", "unix.user")]),
+    (
+        "2026/11/21 22:57:08 @ accepted tcp:h19.ok.test:41711 [direct] email: unix.user",
+        &[("source.address", "@"), ("user.name", "unix.user")],
+    ),
     (
         "2026/11/21 22:42:36.540027 from [Masked IPv4]:0 accepted tcp:[Masked IPv6]:58499 [in-ws -> blocked] email: alice@example.org",
         &[("source.address", "Masked IPv4"), ("destination.address", "Masked IPv6"), ("waybill.outcome", "deny")],
     ),
     (
         "2026/11/21 22:42:36.540027 from [11:45::/32]:443 accepted [Masked IPv4]:58499 [in >> direct]",
-        &[("source.address", "11:45::/32"), ("destination.address", "Masked IPv4"), ("waybill.v2ray.outbound", "direct")],
+        &[
+            ("source.address", "11:45::/32"),
+            ("destination.address", "Masked IPv4"),
+            ("waybill.v2ray.outbound", "direct"),
+        ],
     ),
     (
         "2026/11/21 22:57:29.237762 from 127.0.0.1:45802 accepted http://user:secret@plain.ok.test:38111/with-userinfo?a=b [in-http >> direct]",
@@ -92,14 +116,20 @@ const LINES: &[(&str, &[(&str, &str)])] = &[
             ("url.query", "a=b"),
             ("url.scheme", "http"),
             ("destination.domain", "plain.ok.test"),
-            ("event.original", "2026/11/21 22:57:29.237762 from 127.0.0.1:45802 accepted http://user:***@plain.ok.test:38111/with-userinfo?a=b [in-http >> direct]"),
+            (
+                "event.original",
+                "2026/11/21 22:57:29.237762 from 127.0.0.1:45802 accepted http://user:***@plain.ok.test:38111/with-userinfo?a=b [in-http >> direct]",
+            ),
         ],
     ),
     (
         "2026/11/21 22:57:08 127.0.0.1:49308 accepted http://plain.ok.test:43145/a[1]?q=[in->out]&u=é%0a&e=email:x [direct]",
         &[("url.query", "q=[in->out]&u=é%0a&e=email:x"), ("waybill.v2ray.outbound", "direct")],
     ),
-    ("2026/11/21 22:56:53 127.0.0.1:60066 accepted //connect.ok.test:43145 [direct]", &[("http.request.method", "CONNECT"), ("destination.domain", "connect.ok.test")]),
+    (
+        "2026/11/21 22:56:53 127.0.0.1:60066 accepted //connect.ok.test:43145 [direct]",
+        &[("http.request.method", "CONNECT"), ("destination.domain", "connect.ok.test")],
+    ),
     (
         "2026/11/21 22:57:00.634350 from 127.0.0.1:36980 rejected  proxy/vless/encoding: invalid request user id: b831381d-6324-4d53-ad4f-8cda48b30898",
         &[("event.reason", "proxy/vless/encoding: invalid request user id: ***")],
@@ -114,15 +144,29 @@ const LINES: &[(&str, &[(&str, &str)])] = &[
     ),
     (
         "2026/11/21 22:57:10.015806 UDP:127.0.0.1:45961 got answer: h15.nxdomain.example. -> [] 1.135947ms <rcode: 3>",
-        &[("event.dataset", "v2ray.dns"), ("dns.question.name", "h15.nxdomain.example"), ("dns.response_code", "NXDOMAIN"), ("waybill.outcome", "success")],
+        &[
+            ("event.dataset", "v2ray.dns"),
+            ("dns.question.name", "h15.nxdomain.example"),
+            ("dns.response_code", "NXDOMAIN"),
+            ("waybill.outcome", "success"),
+        ],
     ),
     (
         "2026/11/21 22:57:10.016537 TCPL//127.0.0.1:45961 got answer: h18.tcp.test. -> [127.0.0.1] 2.678649ms",
-        &[("network.transport", "tcp"), ("destination.ip", "127.0.0.1"), ("waybill.v2ray.server", "TCPL//127.0.0.1:45961")],
+        &[
+            ("network.transport", "tcp"),
+            ("destination.ip", "127.0.0.1"),
+            ("waybill.v2ray.server", "TCPL//127.0.0.1:45961"),
+        ],
     ),
     (
         "2026/11/21 22:57:29 [Info] [2442613956] proxy/vless/inbound: fallback starts > proxy/vless/encoding: invalid request version",
-        &[("event.dataset", "v2ray.error"), ("log.level", "info"), ("log.logger", "proxy/vless/inbound"), ("error.message", "invalid request version")],
+        &[
+            ("event.dataset", "v2ray.error"),
+            ("log.level", "info"),
+            ("log.logger", "proxy/vless/inbound"),
+            ("error.message", "invalid request version"),
+        ],
     ),
 ];
 
@@ -140,7 +184,8 @@ fn lines_of_every_version() {
 
 #[test]
 fn ports_are_numbers_and_lists_are_lists() {
-    let (_, record) = read("2026/11/21 22:57:10 UDP:127.0.0.1:45961 cache HIT: a.test. -> [192.0.2.1, 2001:db8::1, [Masked IPv4]]");
+    let (_, record) =
+        read("2026/11/21 22:57:10 UDP:127.0.0.1:45961 cache HIT: a.test. -> [192.0.2.1, 2001:db8::1, [Masked IPv4]]");
     assert_eq!(record["dns"]["resolved_ip"], json!(["192.0.2.1", "2001:db8::1"]));
     assert_eq!(record["destination"]["port"], 45961);
     let (_, record) = read("2026/11/21 22:57:10 203.0.113.77:0 accepted tcp:a.test:443 [blocked]");
@@ -188,20 +233,30 @@ fn the_resolvers_own_connections_have_no_source() {
 
 #[test]
 fn a_name_that_a_client_chose_cannot_pass_for_detour_and_user() {
-    let (_, record) = read("2026/11/21 22:57:10 1.2.3.4:5 accepted tcp:x [in >> direct] email: root:443 [in -> blocked] email: alice");
+    let (_, record) = read(
+        "2026/11/21 22:57:10 1.2.3.4:5 accepted tcp:x [in >> direct] email: root:443 [in -> blocked] email: alice",
+    );
     assert_eq!((&record["user"]["name"], &record["waybill"]["outcome"]), (&json!("alice"), &json!("deny")));
     assert_eq!(record["waybill"]["suspect"], true);
-    let (_, record) = read("2026/11/21 22:57:10 1.2.3.4:5 accepted tcp:x [in >> direct] email: root:443 [in -> blocked]");
+    let (_, record) =
+        read("2026/11/21 22:57:10 1.2.3.4:5 accepted tcp:x [in >> direct] email: root:443 [in -> blocked]");
     assert_eq!(record["waybill"]["suspect"], true);
-    let (_, record) = read("2026/11/21 22:57:08 tcp:127.0.0.1:4 rejected  proxy/socks: x > common/protocol: invalid domain name: a b [x] email: y");
+    let (_, record) = read(
+        "2026/11/21 22:57:08 tcp:127.0.0.1:4 rejected  proxy/socks: x > common/protocol: invalid domain name: a b [x] email: y",
+    );
     assert_eq!((&record["user"], &record["observer"]), (&Value::Null, &Value::Null));
 }
 
 #[test]
 fn what_is_no_line_of_the_program_ships_raw() {
     for line in [
-        "", " ", "hello", "2026/13/45 22:57:10 1.2.3.4:5 accepted tcp:x:1", "2026/01/01 Masked IPv6 from [Masked IPv4]:1 accepted tcp:a:443",
-        "2026/11/21 22:57:10 something accepted by policy", "2026/11/21 22:57:10 1.2.3.4:5 opened tcp:a.test:443",
+        "",
+        " ",
+        "hello",
+        "2026/13/45 22:57:10 1.2.3.4:5 accepted tcp:x:1",
+        "2026/01/01 Masked IPv6 from [Masked IPv4]:1 accepted tcp:a:443",
+        "2026/11/21 22:57:10 something accepted by policy",
+        "2026/11/21 22:57:10 1.2.3.4:5 opened tcp:a.test:443",
     ] {
         let (verdict, record) = read(line);
         assert!(!verdict.parsed, "{line}");

@@ -1,0 +1,346 @@
+//! Wires the rest: start, reload, stop.
+//!
+//! Threads: the engine, the state's writer, one for each local sink, inotify's reader, and this one, which watches the policy's file, the
+//! local kill switches and the signals.
+
+mod files;
+mod machine;
+mod sinks;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use serde_json::json;
+
+use crate::engine::report::Report;
+use crate::engine::{Engine, Event, Now, Setup};
+use crate::lane::kill_switch::{Effect, Scope, Switch};
+use crate::plan::resolve::{Resolved, resolve};
+use crate::source::lease;
+use crate::source::watch::Watch;
+use crate::state::commit::Committer;
+use crate::state::ledger::Action;
+use crate::state::store::{self, Store};
+use crate::state::{lock, log};
+
+use files::Watched;
+use sinks::Sinks;
+
+/// How often the policy's file and the local switches are looked at.
+const LOOK: Duration = Duration::from_millis(200);
+/// Events that can wait for the engine; inotify's are dropped above that, the others wait.
+const EVENTS: usize = 65_536;
+
+/// How to run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The policy's file.
+    pub file: PathBuf,
+    /// Where the state lives; `None` = `/var/lib/waybill/<policy>`.
+    pub state_dir: Option<PathBuf>,
+    /// Where secrets are mounted.
+    pub secrets_dir: Option<PathBuf>,
+    /// Folders below which paths are opened from.
+    pub read_roots: Vec<PathBuf>,
+    /// `WAYBILL_ENABLED=false`.
+    pub disabled: bool,
+    /// `WAYBILL_FILE`: where the default archive goes.
+    pub archive: Option<PathBuf>,
+    /// inotify may be used.
+    pub inotify: bool,
+}
+
+/// Why the agent could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The policy cannot be put in force.
+    #[error("the policy {} cannot be used", path.display())]
+    Policy {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong with it.
+        findings: Vec<waybill_crds::Finding>,
+    },
+    /// The state cannot be used.
+    #[error(transparent)]
+    State(#[from] store::Error),
+    /// The operating system refused.
+    #[error("failed to {what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// The answer.
+        source: std::io::Error,
+    },
+}
+
+fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Error {
+    let what = what.into();
+    move |source| Error::Io { what, source }
+}
+
+/// A running agent, for whoever asks how it is.
+#[derive(Clone)]
+pub struct Handle {
+    events: Sender<Event>,
+    turned: Arc<AtomicU64>,
+    started: Instant,
+}
+
+impl Handle {
+    /// Asks the engine; `None` if it does not answer within two seconds.
+    pub fn report(&self) -> Option<Box<Report>> {
+        let (answer, report) = bounded(1);
+        self.events.send_timeout(Event::Report(answer), Duration::from_secs(2)).ok()?;
+        report.recv_timeout(Duration::from_secs(2)).ok()
+    }
+
+    /// How long ago the engine last finished a turn.
+    pub fn silence(&self) -> Duration {
+        self.started.elapsed().saturating_sub(Duration::from_millis(self.turned.load(Ordering::Relaxed)))
+    }
+}
+
+/// An agent that is ready to run.
+pub struct Agent {
+    options: Options,
+    state_dir: PathBuf,
+    engine: Engine,
+    sinks: Sinks,
+    inbox: Receiver<Event>,
+    events: Sender<Event>,
+    handle: Handle,
+    watched: Watched,
+    drain: Duration,
+    _lock: lock::Lock,
+}
+
+impl Agent {
+    /// Reads the policy, takes the state over and prepares everything. Waits for the state's lock as long as it takes, or until `stop`.
+    pub fn prepare(options: Options, stop: &AtomicBool) -> Result<Option<Self>, Error> {
+        lease::ignore_sigio();
+        let mut watched = Watched::new(&options.file, options.secrets_dir.as_deref());
+        let text = watched.read().map_err(io(format!("read {}", options.file.display())))?;
+        let Resolved { plan, findings, .. } = resolve(&text, options.state_dir.as_deref(), options.archive.as_deref());
+        let Some(plan) = plan else { return Err(Error::Policy { path: options.file, findings }) };
+        findings.iter().for_each(|f| tracing::warn!(path = f.path, line = f.line, "{}; {}", f.message, f.remedy));
+        let state_dir = options.state_dir.clone().unwrap_or_else(|| Path::new("/var/lib/waybill").join(&plan.policy));
+        std::fs::create_dir_all(&state_dir).map_err(io(format!("make the state directory {}", state_dir.display())))?;
+        let Some(lock) = wait_for_lock(&state_dir, stop)? else { return Ok(None) };
+        let machine = machine::identity();
+        let (opened, store, events, inbox) = open_state(&state_dir, &machine)?;
+        let watch = if options.inotify { start_watch(&events) } else { None };
+        let mut sinks = Sinks::new(events.clone());
+        let outlets = sinks.apply(&plan);
+        let setup = Setup {
+            host: machine::host_name(),
+            machine,
+            read_roots: options.read_roots.clone(),
+            own: vec![state_dir.clone()],
+            own_stems: Vec::new(),
+            own_files: machine::own_outputs(),
+        };
+        let drain = Duration::from_secs(plan.limits.drain_seconds);
+        let mut store = store;
+        let now = Now::read();
+        if opened.fresh {
+            store.enter(now.wall, Action::StateEmpty, "the state begins empty", &json!({"dir": state_dir.to_string_lossy()}));
+        }
+        if let Some(aside) = &opened.set_aside {
+            let message = format!("the state of another machine was set aside as {}", aside.display());
+            store.enter(now.wall, Action::StateSetAside, message, &json!({"as": aside.to_string_lossy()}));
+        }
+        let fields = json!({"version": env!("CARGO_PKG_VERSION"), "pid": std::process::id(), "torn": opened.torn});
+        store.enter(now.wall, Action::Started, format!("waybill {} started", env!("CARGO_PKG_VERSION")), &fields);
+        let mut engine = Engine::new(store, setup, plan, outlets, watch, now);
+        engine.handle(Event::Local(local_switch(&options, &state_dir)), now);
+        let handle = Handle { events: events.clone(), turned: Arc::default(), started: Instant::now() };
+        Ok(Some(Self { options, state_dir, engine, sinks, inbox, events, handle, watched, drain, _lock: lock }))
+    }
+
+    /// For whoever asks how the agent is.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Ships until `stop`, then brings home what is under way.
+    pub fn run(self, stop: &AtomicBool) -> Result<(), Error> {
+        let Self { options, state_dir, engine, mut sinks, inbox, events, handle, mut watched, drain, _lock } = self;
+        let turned = Arc::clone(&handle.turned);
+        let started = handle.started;
+        let (done, finished) = bounded(1);
+        let ended = Arc::new(AtomicBool::new(false));
+        let engine_stop = Arc::clone(&ended);
+        let thread = std::thread::Builder::new()
+            .name("engine".into())
+            .spawn(move || {
+                let engine = drive(engine, &inbox, &engine_stop, &|| {
+                    turned.store(started.elapsed().as_millis() as u64, Ordering::Relaxed);
+                });
+                let _told = done.send(());
+                engine
+            })
+            .map_err(io("start the engine"))?;
+        let mut local = local_switch(&options, &state_dir);
+        while !stop.load(Ordering::Relaxed) && finished.is_empty() {
+            let now = local_switch(&options, &state_dir);
+            if now != local {
+                local.clone_from(&now);
+                let _sent = events.send(Event::Local(now));
+            }
+            if let Some(text) = watched.changed() {
+                reload(&text, &options, &mut sinks, &events);
+            }
+            std::thread::park_timeout(LOOK);
+        }
+        let deadline = Instant::now() + drain;
+        let _sent = events.send(Event::Drain(deadline));
+        ended.store(true, Ordering::Relaxed);
+        let _sent = events.send(Event::Committed);
+        let engine = thread.join().map_err(|_| Error::Io { what: "finish".into(), source: std::io::Error::other("the engine panicked") })?;
+        finish(engine, &state_dir);
+        sinks.finish();
+        Ok(())
+    }
+}
+
+/// Turns the engine until it is told to end and everything is home, or the time for that is over.
+fn drive(mut engine: Engine, inbox: &Receiver<Event>, ended: &AtomicBool, turned: &dyn Fn()) -> Engine {
+    let mut deadline: Option<Instant> = None;
+    loop {
+        let turn = engine.turn(Now::read());
+        turned();
+        if ended.load(Ordering::Relaxed) {
+            let until = *deadline.get_or_insert_with(|| engine.drain_until().unwrap_or_else(Instant::now));
+            if engine.is_home() || Instant::now() >= until {
+                return engine;
+            }
+        }
+        let first = if turn.busy {
+            inbox.try_recv().ok()
+        } else {
+            inbox.recv_deadline(turn.next).ok()
+        };
+        let Some(first) = first else { continue };
+        let mut gather = matches!(first, Event::Hint(_));
+        engine.handle(first, Now::read());
+        for event in inbox.try_iter().take(EVENTS) {
+            gather |= matches!(event, Event::Hint(_));
+            engine.handle(event, Now::read());
+        }
+        // A busy writer makes an event a line: what comes within a moment is read in one go.
+        if gather && !turn.busy {
+            let until = Instant::now() + crate::engine::GATHER;
+            while let Ok(event) = inbox.recv_deadline(until) {
+                engine.handle(event, Now::read());
+            }
+        }
+    }
+}
+
+/// The last entry, with what is still pending.
+fn finish(engine: Engine, state_dir: &Path) {
+    let now = Now::read();
+    let report = engine.report(now);
+    let pending: Vec<_> = report.lanes.iter().map(|l| json!({"lane": l.name, "bytes": l.pending.bytes, "records": l.pending.records})).collect();
+    let bytes: u64 = report.lanes.iter().map(|l| l.pending.bytes).sum();
+    engine.stop(now, &format!("waybill stopped with {bytes} bytes pending in {}", state_dir.display()), &json!({"pending": pending}));
+}
+
+fn reload(text: &std::io::Result<String>, options: &Options, sinks: &mut Sinks, events: &Sender<Event>) {
+    let event = match text {
+        Ok(text) => {
+            let Resolved { plan, findings, switches } = resolve(text, options.state_dir.as_deref(), options.archive.as_deref());
+            findings.iter().for_each(|f| tracing::warn!(path = f.path, line = f.line, "{}; {}", f.message, f.remedy));
+            match plan {
+                Some(plan) => {
+                    let outlets = sinks.apply(&plan);
+                    Event::Apply(Box::new(plan), outlets)
+                }
+                None => Event::Refused(findings.iter().map(ToString::to_string).collect(), switches),
+            }
+        }
+        Err(error) => Event::Refused(vec![format!("failed to read {}: {error}", options.file.display())], Vec::new()),
+    };
+    let _sent = events.send(event);
+}
+
+/// `WAYBILL_ENABLED=false` and the file `KILL` in the state directory, whose text is the reason.
+fn local_switch(options: &Options, state_dir: &Path) -> Option<Switch> {
+    let path = state_dir.join("KILL");
+    let file = std::fs::symlink_metadata(&path).is_ok();
+    if !file && !options.disabled {
+        return None;
+    }
+    let reason = if file {
+        let text = std::fs::read(&path).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text[..text.len().min(1024)]).trim().to_owned();
+        if text.is_empty() { format!("the file {} is there", path.display()) } else { text }
+    } else {
+        "WAYBILL_ENABLED=false".to_owned()
+    };
+    Some(Switch { scope: Scope::Local, effect: Effect::Hold, reason, requested_by: "local".to_owned() })
+}
+
+fn wait_for_lock(dir: &Path, stop: &AtomicBool) -> Result<Option<lock::Lock>, Error> {
+    let mut told = false;
+    while !stop.load(Ordering::Relaxed) {
+        match lock::try_lock(dir).map_err(io(format!("lock {}", dir.display())))? {
+            Ok(lock) => return Ok(Some(lock)),
+            Err(owner) => {
+                if !told {
+                    tracing::warn!(dir = %dir.display(), owner, "another agent has this state directory; waiting for it");
+                    told = true;
+                }
+                std::thread::park_timeout(LOOK);
+            }
+        }
+    }
+    Ok(None)
+}
+
+struct OpenedState {
+    fresh: bool,
+    torn: bool,
+    set_aside: Option<PathBuf>,
+}
+
+fn open_state(dir: &Path, machine: &str) -> Result<(OpenedState, Store, Sender<Event>, Receiver<Event>), Error> {
+    let (mut log, mut model, mut opened) = store::load(dir, false)?;
+    let mut set_aside = None;
+    if !model.node.machine.is_empty() && model.node.machine != machine {
+        // A cloned image: its identities belong to the other machine.
+        drop(log);
+        let aside = dir.join(format!("other-machine-{}", Now::read().wall));
+        std::fs::create_dir(&aside).map_err(io("set the state of another machine aside"))?;
+        for name in log::FILES {
+            std::fs::rename(dir.join(name), aside.join(name)).map_err(io("set the state of another machine aside"))?;
+        }
+        (log, model, opened) = store::load(dir, false)?;
+        set_aside = Some(aside);
+    }
+    let (events, inbox) = unbounded();
+    let wake = events.clone();
+    let committer = Committer::spawn(log, move || {
+        let _sent = wake.send(Event::Committed);
+    })
+    .map_err(io("start the state's writer"))?;
+    let told = OpenedState { fresh: opened.fresh, torn: opened.torn, set_aside };
+    Ok((told, Store::new(model, committer), events, inbox))
+}
+
+fn start_watch(events: &Sender<Event>) -> Option<Watch> {
+    let hints = events.clone();
+    // Hints beyond the bound are not needed: everything is looked at anyway.
+    let watch = Watch::start(move |hint| if hints.len() < EVENTS { hints.send(Event::Hint(hint)).is_ok() } else { true });
+    match watch {
+        Ok(watch) => Some(watch),
+        Err(error) => {
+            tracing::warn!(%error, "inotify cannot be used; files are looked at every half second instead");
+            None
+        }
+    }
+}

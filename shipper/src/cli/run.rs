@@ -1,0 +1,118 @@
+//! `waybill run`: ship.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::Args;
+
+use crate::agent::{Agent, Error, Options};
+
+/// Ship what the policy names, until SIGTERM.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The AuditPolicy, as it would be given to Kubernetes.
+    #[arg(short, long, value_name = "FILE")]
+    pub file: PathBuf,
+    /// Where cursors and the ledger are kept [default: /var/lib/waybill/<policy name>].
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Where secrets are mounted: <DIR>/<secret>/<key>.
+    #[arg(long, value_name = "DIR")]
+    pub secrets_dir: Option<PathBuf>,
+    /// Where metrics, health and status are served.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9464")]
+    pub listen: String,
+    /// A folder from which paths are opened; links may not lead out of it. Can be repeated.
+    #[arg(long, value_name = "DIR", default_value = "/var/log")]
+    pub read_root: Vec<PathBuf>,
+}
+
+/// Exit code for a policy that cannot be used.
+const CONFIGURATION: u8 = 3;
+
+impl RunArgs {
+    /// Runs until SIGTERM or SIGINT.
+    pub fn run(self) -> ExitCode {
+        init_log();
+        let options = Options {
+            file: self.file,
+            state_dir: self.state_dir,
+            secrets_dir: self.secrets_dir,
+            read_roots: self.read_root,
+            disabled: std::env::var("WAYBILL_ENABLED").is_ok_and(|v| matches!(v.to_ascii_lowercase().as_str(), "false" | "0" | "no" | "off")),
+            archive: std::env::var_os("WAYBILL_FILE").filter(|v| !v.is_empty()).map(PathBuf::from),
+            inotify: !std::env::var("WAYBILL_INOTIFY").is_ok_and(|v| v.eq_ignore_ascii_case("off")),
+        };
+        match start(options, &self.listen) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error),
+        }
+    }
+}
+
+fn fail(error: &Error) -> ExitCode {
+    tracing::error!(%error, "waybill ends");
+    eprintln!("waybill: {error}");
+    if let Error::Policy { findings, .. } = error {
+        findings.iter().for_each(|f| eprintln!("  {f}"));
+        return ExitCode::from(CONFIGURATION);
+    }
+    ExitCode::FAILURE
+}
+
+fn start(options: Options, listen: &str) -> Result<(), Error> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| Error::Io { what: "start the runtime".into(), source })?;
+    let listener = runtime
+        .block_on(tokio::net::TcpListener::bind(listen))
+        .map_err(|source| Error::Io { what: format!("listen on {listen}"), source })?;
+    let main = std::thread::current();
+    let signalled = Arc::clone(&stop);
+    let (ready, handle) = tokio::sync::oneshot::channel();
+    let server = std::thread::Builder::new()
+        .name("server".into())
+        .spawn(move || runtime.block_on(serve(listener, handle, &signalled, &main)))
+        .map_err(|source| Error::Io { what: "start the server".into(), source })?;
+    let Some(agent) = Agent::prepare(options, &stop)? else { return Ok(()) };
+    let _told = ready.send(agent.handle());
+    let result = agent.run(&stop);
+    stop.store(true, Ordering::Relaxed);
+    drop(server);
+    result
+}
+
+/// Waits for the signals that end the agent, and serves meanwhile.
+async fn serve(
+    listener: tokio::net::TcpListener,
+    handle: tokio::sync::oneshot::Receiver<crate::agent::Handle>,
+    stop: &AtomicBool,
+    main: &std::thread::Thread,
+) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        tracing::error!("failed to listen to signals");
+        return;
+    };
+    let ended = async {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        stop.store(true, Ordering::Relaxed);
+        main.unpark();
+    };
+    let _ = (listener, handle);
+    ended.await;
+}
+
+fn init_log() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_env("WAYBILL_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    // A second call, as tests make it, changes nothing.
+    let _set = tracing_subscriber::fmt().json().with_writer(std::io::stderr).with_env_filter(filter).try_init();
+}

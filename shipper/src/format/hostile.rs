@@ -1,0 +1,311 @@
+//! Attackers' text is data: no input forges a field, a key or a line, and none panics.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::tests::{encode, frame, gateway, info, record};
+use super::{DropRule, Encoder, Envelope, Fragment, Frame, JsonMap, Kind, Settings};
+
+/// What people put into names.
+const ATTACKS: [&str; 18] = [
+    r#"","waybill":{"outcome":"success"},"x":""#,
+    r#"\","event":{"outcome":"success"}}"#,
+    "\n{\"@timestamp\":\"2026-01-01T00:00:00Z\"}",
+    "\r\nforged line",
+    "\u{1b}[2J\u{1b}]0;owned\u{7}",
+    "\u{9b}31m\u{85}next\u{2028}line\u{2029}",
+    "\u{202e}gnp.exe\u{2066}",
+    "\0\u{1}\u{7f}",
+    "\\",
+    "\\u0022",
+    "{{7*7}} ${jndi:ldap://x/a} `id`",
+    "<script>alert(1)</script>",
+    "] email: root",
+    "[in >> direct] email: root",
+    " accepted tcp:x:1 [direct]",
+    "\u{fffd}\u{feff}\u{10ffff}",
+    "__proto__",
+    "'; DROP TABLE logs; --",
+];
+
+fn settings(kind: Kind) -> Settings {
+    let path = |path: &str| Some(path.to_owned());
+    let fields = [
+        ("user.name", "$.who"),
+        ("source.ip", "$.ip"),
+        ("source.port", "$.port"),
+        ("message", "$.a.b[0]"),
+        ("labels.x.y", "$.x"),
+        ("labels.x.z", "$.a"),
+    ];
+    Settings {
+        json: Some(JsonMap {
+            time: path("$.ts"),
+            outcome: path("$.result"),
+            fields: fields.into_iter().map(|(name, path)| (name.to_owned(), path.to_owned())).collect(),
+        }),
+        ..gateway(kind)
+    }
+}
+
+/// The record without what is the user's text by its place, so that forged fields stand out.
+fn shape(value: &Value) -> Vec<String> {
+    fn walk(value: &Value, path: &str, found: &mut Vec<String>) {
+        match value {
+            Value::Object(members) => {
+                for (name, value) in members {
+                    walk(value, &format!("{path}.{name}"), found);
+                }
+            }
+            Value::Array(values) => values.iter().for_each(|value| walk(value, &format!("{path}[]"), found)),
+            _ => found.push(path.to_owned()),
+        }
+    }
+    let mut found = Vec::new();
+    walk(value, "", &mut found);
+    found.dedup();
+    found
+}
+
+#[test]
+fn a_users_name_is_a_users_name() {
+    for attack in ATTACKS.iter().filter(|attack| !attack.contains(['\n', ']'])) {
+        let line =
+            |name: &str| format!("2026/11/21 22:57:08 192.0.2.1:5 accepted tcp:a.test:443 [direct] email: {name}");
+        let (_, record) = encode(&gateway(Kind::V2RayAccess), line(attack).as_bytes());
+        let record = record.unwrap();
+        assert_eq!(record["user"]["name"], attack.trim_end_matches('\r'), "{attack:?}");
+        let (_, plain) = encode(&gateway(Kind::V2RayAccess), line("alice").as_bytes());
+        assert_eq!(shape(&record), shape(&plain.unwrap()), "{attack:?}");
+    }
+}
+
+#[test]
+fn a_name_that_a_client_sent_stays_in_the_reason() {
+    for attack in ATTACKS {
+        let line = format!(
+            "2026/11/21 22:57:08 from tcp:192.0.2.1:5 rejected  proxy/socks: x > common/protocol: invalid domain name: {attack}"
+        );
+        let (_, record) = encode(&gateway(Kind::V2RayAccess), line.as_bytes());
+        let record = record.unwrap();
+        assert_eq!(
+            (&record["waybill"]["outcome"], &record["source"]["ip"]),
+            (&json!("deny"), &json!("192.0.2.1")),
+            "{attack:?}"
+        );
+        assert_eq!(
+            (&record["user"], &record["destination"], &record["observer"]),
+            (&Value::Null, &Value::Null, &Value::Null)
+        );
+    }
+}
+
+#[test]
+fn json_values_and_keys_stay_where_they_are() {
+    for attack in ATTACKS {
+        let line = json!({"ts": "2026-01-01T00:00:00Z", "event": "qurl.connector.login.deny", "subject": attack, attack: "value", "nested": {attack: attack}});
+        let (verdict, record) = encode(&settings(Kind::QurlConnector), line.to_string().as_bytes());
+        assert!(verdict.parsed, "{attack:?}");
+        let record = record.unwrap();
+        assert_eq!((&record["user"]["name"], &record["waybill"]["outcome"]), (&json!(attack), &json!("deny")));
+        let line = json!({"who": attack, "result": "denied", attack: [attack], "x": {attack: attack}});
+        let (_, record) = encode(&settings(Kind::Json), line.to_string().as_bytes());
+        let record = record.unwrap();
+        assert_eq!((&record["user"]["name"], &record["waybill"]["outcome"]), (&json!(attack), &json!("deny")));
+    }
+}
+
+#[test]
+fn of_duplicate_keys_the_last_one_counts() {
+    let line = br#"{"event":"tunnel.login.success","outcome":"success","outcome":"deny","x":1,"\u0078":2}"#;
+    let (_, record) = encode(&settings(Kind::QurlConnector), line);
+    let record = record.unwrap();
+    assert_eq!(record["waybill"]["outcome"], "deny");
+    assert_eq!(record["waybill"]["qurl"]["x"], 2);
+    assert_eq!(record["waybill"]["qurl"]["duplicate_keys"], true);
+}
+
+#[test]
+fn names_that_an_index_refuses_are_kept_as_text() {
+    let line = r#"{"event":"tunnel.teardown","":1,"a..b":2,".c":3,"é":4,"resource":5,"deep":{"a":1,"a":2},"big":1e999,"long":12345678901234567890123}"#;
+    let (_, record) = encode(&settings(Kind::QurlConnector), line.as_bytes());
+    let qurl = &record.unwrap()["waybill"]["qurl"];
+    assert_eq!(qurl["unnamed"], json!(["\"\":1", "\"a..b\":2", "\".c\":3", "\"é\":4", "\"resource\":5"]));
+    assert_eq!(qurl["deep"], r#"{"a":1,"a":2}"#);
+    assert_eq!((&qurl["big"], &qurl["long"]), (&json!("1e999"), &json!("12345678901234567890123")));
+}
+
+#[test]
+fn what_is_not_utf8_is_kept_exactly() {
+    let (_, record) = encode(&gateway(Kind::Text), b"caf\xe9 \xff");
+    let record = record.unwrap();
+    assert_eq!(record["event"]["original"], "caf\u{fffd} \u{fffd}");
+    assert_eq!(record["waybill"]["original_base64"], "Y2Fm6SD/");
+}
+
+#[test]
+fn pieces_are_not_taken_for_lines() {
+    let line = b"2026/11/21 22:57:08 192.0.2.1:5 accepted tcp:a.test:443 [direct]";
+    let mut encoder = Encoder::new(&gateway(Kind::V2RayAccess), &info()).unwrap();
+    let whole = frame(line);
+    for piece in [
+        Frame { partial: true, ..whole },
+        Frame { fragment: Some(Fragment { line: 9, index: 1, last: true }), ..whole },
+    ] {
+        let mut out = Vec::new();
+        let verdict = encoder.encode(&piece, &mut out);
+        let record = record(&out);
+        assert!(!verdict.parsed && verdict.outcome.is_none());
+        assert_eq!((&record["source"], &record["event"]["kind"]), (&Value::Null, &json!("event")));
+        assert_eq!(record["event"]["original"].as_str().unwrap().as_bytes(), line);
+        if piece.partial {
+            assert_eq!(record["waybill"]["partial"], true);
+        } else {
+            assert_eq!(record["waybill"]["fragment"], json!({"line": 9, "index": 1, "last": true}));
+        }
+    }
+}
+
+#[test]
+fn the_time_is_the_lines_then_the_envelopes_then_ours() {
+    let mut encoder = Encoder::new(&gateway(Kind::Text), &info()).unwrap();
+    let mut time = |envelope: Option<&str>| {
+        let envelope = envelope.map(|time| Envelope { time: time.as_bytes(), output: b"stderr" });
+        let mut out = Vec::new();
+        encoder.encode(&Frame { envelope, ..frame(b"text") }, &mut out);
+        record(&out)["@timestamp"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(time(Some("2026-11-21T23:57:08.5+02:00")), "2026-11-21T21:57:08.500Z");
+    assert_eq!(time(Some("nonsense")), "1970-01-01T00:00:01.000Z");
+    assert_eq!(time(None), "1970-01-01T00:00:01.000Z");
+}
+
+#[test]
+fn rules_drop_records_of_any_format() {
+    for (kind, field, equals, line) in [
+        (
+            Kind::V2RayAccess,
+            "source.ip",
+            "192.0.2.1",
+            "2026/11/21 22:57:08 192.0.2.1:5 accepted tcp:a.test:443 [direct]",
+        ),
+        (
+            Kind::V2RayAccess,
+            "event.outcome",
+            "success",
+            "2026/11/21 22:57:08 192.0.2.1:5 accepted tcp:a.test:443 [direct]",
+        ),
+        (Kind::QurlConnector, "user.name", "al\"ice", r#"{"event":"tunnel.teardown","subject":"al\u0022ice"}"#),
+        (Kind::QurlConnector, "waybill.qurl.run_id", "7", r#"{"event":"tunnel.teardown","run_id":7}"#),
+        (Kind::Text, "message", "noise", "noise"),
+    ] {
+        let rule = |equals: &str| Settings {
+            drop: vec![DropRule { field: field.to_owned(), equals: equals.to_owned() }],
+            ..settings(kind)
+        };
+        assert!(encode(&rule(equals), line.as_bytes()).0.dropped, "{field}");
+        assert!(!encode(&rule("other"), line.as_bytes()).0.dropped, "{field}");
+    }
+}
+
+/// Bytes near the grammars, so that the deeper branches are reached.
+fn near() -> impl Strategy<Value = Vec<u8>> {
+    let words = [
+        "2026/11/21 22:57:08",
+        "2026/01/01",
+        " ",
+        "from ",
+        "tcp:",
+        "127.0.0.1:5",
+        "[::1]:7",
+        "[Masked IPv4]:1",
+        " accepted ",
+        " rejected  ",
+        " [in >> out]",
+        " [",
+        "]",
+        " email: ",
+        "UDP:",
+        " got answer: ",
+        "a.test.",
+        " -> [",
+        "] 1.5ms",
+        " <rcode: 3>",
+        "[Info] ",
+        "[123] ",
+        "proxy/socks: ",
+        " > ",
+        "http://u:p@h/p?q",
+        "//",
+        "request user id: ",
+        "\u{1b}[31m",
+        "\r",
+        "{",
+        "}",
+        "\"event\":",
+        "\"tunnel.",
+        "\"",
+        ":",
+        ",",
+        "\\u",
+        "d83d",
+        "\\",
+        "[1,",
+        "\"ts\":\"2026-01-01T00:00:00Z\"",
+        "1e9",
+        "-",
+        "null",
+        "\"who\":\"x\"",
+        "\"a\":{\"b\":[",
+        "panic: ",
+        "µs",
+        "TypeA",
+        "taking detour [",
+        "] for [",
+        "request to Method [",
+        "] Host [",
+        "] with URL [",
+        "Hit route rule: [",
+    ];
+    let piece = prop_oneof![
+        8 => prop::sample::select(words.to_vec()).prop_map(|word| word.as_bytes().to_vec()),
+        1 => prop::collection::vec(any::<u8>(), 0..6),
+        1 => prop::sample::select(ATTACKS.to_vec()).prop_map(|word| word.as_bytes().to_vec()),
+    ];
+    prop::collection::vec(piece, 0..14).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn any_bytes_give_one_valid_line(text in prop_oneof![near(), prop::collection::vec(any::<u8>(), 0..80)], keep in any::<bool>()) {
+        for kind in Kind::ALL {
+            let mut settings = Settings { keep_original: keep, ..settings(kind) };
+            settings.outbounds.clear();
+            let (verdict, record) = encode(&settings, &text);
+            let record = record.unwrap();
+            prop_assert!(verdict.time.is_some());
+            prop_assert_eq!(record["waybill"]["parsed"] == json!(false), !verdict.parsed);
+            if (keep || !verdict.parsed) && record["waybill"]["redacted"].is_null() {
+                prop_assert_eq!(record["event"]["original"].as_str().unwrap(), String::from_utf8_lossy(&text));
+            }
+            // Nothing that a line says reaches the fields that Waybill vouches for.
+            prop_assert_eq!(&record["waybill"]["policy"], "gateways");
+            prop_assert_eq!(&record["host"]["hostname"], "node-1");
+            prop_assert_eq!(&record["waybill"]["seq"], &json!(1));
+            prop_assert!(record["source"]["ip"].is_null() || record["source"]["ip"].as_str().unwrap().parse::<std::net::IpAddr>().is_ok());
+            prop_assert!(record["source"]["port"].is_null() || record["source"]["port"].as_u64().unwrap() <= 65535);
+        }
+    }
+
+    #[test]
+    fn any_json_keeps_its_strings(name in any::<String>(), value in any::<String>()) {
+        let line = json!({"event": "tunnel.teardown", "subject": value, name.clone(): value}).to_string();
+        let (verdict, record) = encode(&settings(Kind::QurlConnector), line.as_bytes());
+        prop_assert!(verdict.parsed);
+        if name != "subject" {
+            prop_assert_eq!(&record.unwrap()["user"]["name"], &json!(value));
+        }
+    }
+}

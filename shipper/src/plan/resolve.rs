@@ -1,0 +1,218 @@
+//! From a document to a plan: what this release can do of it, and what it cannot.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use jiff::tz::TimeZone;
+use waybill_crds as crds;
+use waybill_crds::{Document, Finding, Severity};
+
+use super::{Cycle, FilePlan, Limits, Plan, SinkKind, SinkPlan, SourcePlan};
+use crate::format;
+use crate::lane::kill_switch::{Effect, Scope, Switch};
+use crate::source::decompress::Compression;
+use crate::source::envelope::Envelope;
+use crate::source::pattern::Pattern;
+
+/// What a document comes to.
+#[derive(Debug)]
+pub struct Resolved {
+    /// The plan; `None` if the document is broken.
+    pub plan: Option<Plan>,
+    /// Everything that is to be said about the document.
+    pub findings: Vec<Finding>,
+    /// The engaged switches that could be read, even if there is no plan.
+    pub switches: Vec<Switch>,
+}
+
+/// Resolves a policy's text. `state_dir` is where the default archive lives; `archive` moves it (`WAYBILL_FILE`).
+pub fn resolve(text: &str, state_dir: Option<&Path>, archive: Option<&Path>) -> Resolved {
+    let Document { name, spec, mut findings, switches } = crds::read(text);
+    let switches = engaged(&switches);
+    let Some(spec) = spec else { return Resolved { plan: None, findings, switches } };
+    let mut sources = Vec::new();
+    for (index, source) in spec.sources.iter().enumerate() {
+        match resolve_source(source, &format!("spec.sources[{index}]"), &mut findings) {
+            Ok(plan) => sources.push(plan),
+            Err(finding) => findings.push(finding),
+        }
+    }
+    let state_dir = state_dir.map_or_else(|| Path::new("/var/lib/waybill").join(&name), Path::to_owned);
+    let default_path = archive.map_or_else(|| state_dir.join("archive/audit.log"), Path::to_owned);
+    let mut sinks = Vec::new();
+    for (index, sink) in spec.sinks.iter().enumerate() {
+        match resolve_sink(sink, &format!("spec.sinks[{index}]"), &default_path, &mut findings) {
+            Ok(plan) => sinks.push(plan),
+            Err(finding) => findings.push(finding),
+        }
+    }
+    if spec.sinks.is_empty() {
+        sinks = default_sinks(&default_path);
+    } else if sinks.is_empty() {
+        findings.push(error("spec.sinks", "no sink is left that this release can run", "add a sink of type File or Stdout, or run a release that has the others"));
+    }
+    if sources.is_empty() {
+        findings.push(error("spec.sources", "no source is left that this release can read", "name a source of type File with a format that `waybill parse --help` lists"));
+    }
+    let limits = Limits {
+        in_flight: spec.limits.in_flight.0 as usize,
+        line: spec.limits.line.0 as usize,
+        open_files: spec.limits.open_files as usize,
+        drain_seconds: u64::from(spec.limits.drain_seconds),
+    };
+    let broken = findings.iter().any(|f| f.severity == Severity::Error);
+    let digest = blake3::hash(text.as_bytes()).to_hex().to_string();
+    let plan = Plan { policy: name, digest, limits, sources, sinks, switches: switches.clone() };
+    Resolved { plan: (!broken).then_some(plan), findings, switches }
+}
+
+fn error(path: &str, message: &str, remedy: &str) -> Finding {
+    Finding { severity: Severity::Error, path: path.into(), line: None, message: message.into(), remedy: remedy.into() }
+}
+
+fn skipped(path: &str, message: impl Into<String>, remedy: &str) -> Finding {
+    Finding { severity: Severity::Skipped, path: path.into(), line: None, message: message.into(), remedy: remedy.into() }
+}
+
+fn engaged(switches: &crds::Switches) -> Vec<Switch> {
+    let mut out = Vec::new();
+    let mut take = |scope: Scope, switch: &crds::KillSwitch| {
+        if switch.engaged {
+            let effect = if switch.mode == crds::KillSwitchMode::Discard { Effect::Discard } else { Effect::Hold };
+            out.push(Switch { scope, effect, reason: switch.reason.clone(), requested_by: switch.requested_by.clone() });
+        }
+    };
+    if let Some(switch) = &switches.policy {
+        take(Scope::Policy, switch);
+    }
+    switches.sources.iter().for_each(|(name, s)| take(Scope::Source(name.clone()), s));
+    switches.sinks.iter().for_each(|(name, s)| take(Scope::Sink(name.clone()), s));
+    out
+}
+
+fn resolve_source(source: &crds::Source, path: &str, findings: &mut Vec<Finding>) -> Result<SourcePlan, Finding> {
+    let Some(file) = &source.file else {
+        return Err(skipped(path, format!("source {} is of type Syslog, which this release does not have", source.name), "read the files that the program writes, with type File"));
+    };
+    let kind = source.format.name().parse::<format::Kind>().map_err(|_| {
+        skipped(
+            &format!("{path}.format"),
+            format!("format {} is not built into this release; source {} is not read", source.format.name(), source.name),
+            "write format: Text to ship its lines as they are",
+        )
+    })?;
+    if source.rotation.mode != crds::RotationMode::Observe {
+        findings.push(skipped(
+            &format!("{path}.rotation.mode"),
+            format!("this release does not rotate sources; the files of {} are followed as with Observe", source.name),
+            "write mode: Observe, and let logrotate or the program rotate",
+        ));
+    }
+    if source.retention.is_some() || !source.protect.is_off() {
+        let message = format!("this release neither removes nor protects the files of sources; those of {} are left alone", source.name);
+        findings.push(skipped(&format!("{path}.retention"), message, "leave retention and protect out"));
+    }
+    let compile = |field: &str, list: &[String]| -> Result<Vec<Pattern>, Finding> {
+        let each = |(i, text): (usize, &String)| {
+            Pattern::new(text).map_err(|e| error(&format!("{path}.file.{field}[{i}]"), &e.to_string(), "write an absolute path with *, ?, [a-z], ** or {name}"))
+        };
+        list.iter().enumerate().map(each).collect()
+    };
+    let time_zone = match &source.time_zone {
+        Some(name) => TimeZone::get(name).map_err(|e| error(&format!("{path}.timeZone"), &e.to_string(), "write an IANA name such as Europe/Berlin"))?,
+        None => TimeZone::try_system().unwrap_or_else(|_| {
+            if matches!(kind, format::Kind::V2RayAccess | format::Kind::V2RayError) {
+                findings.push(Finding {
+                    severity: Severity::Warning,
+                    path: format!("{path}.timeZone"),
+                    line: None,
+                    message: "the node's time zone cannot be known, and these lines carry none: UTC is assumed".into(),
+                    remedy: "write timeZone: with the zone of the program that writes the log".into(),
+                });
+            }
+            TimeZone::UTC
+        }),
+    };
+    let meaning = |m: &crds::Meaning| match m {
+        crds::Meaning::Allow => format::Meaning::Allow,
+        crds::Meaning::Deny => format::Meaning::Deny,
+        crds::Meaning::Drop => format::Meaning::Drop,
+    };
+    let settings = format::Settings {
+        format: kind,
+        time_zone,
+        outbounds: source.outbounds.iter().map(|(tag, m)| (tag.clone(), meaning(m))).collect::<BTreeMap<_, _>>(),
+        drop: source.drop.iter().map(|d| format::DropRule { field: d.field.clone(), equals: d.equals.clone() }).collect(),
+        keep_original: source.keep_original,
+        json: source.json.as_ref().map(|j| format::JsonMap { time: j.time.clone(), outcome: j.outcome.clone(), fields: j.fields.clone() }),
+    };
+    Ok(SourcePlan {
+        name: source.name.clone(),
+        patterns: compile("paths", &file.paths)?,
+        exclude: compile("exclude", &file.exclude)?,
+        envelope: match file.envelope {
+            crds::Envelope::None => Envelope::None,
+            crds::Envelope::Cri => Envelope::Cri,
+            crds::Envelope::Docker => Envelope::Docker,
+        },
+        start_now: file.start_at == crds::StartAt::Now,
+        settings,
+    })
+}
+
+fn resolve_sink(sink: &crds::Sink, path: &str, default_path: &Path, findings: &mut Vec<Finding>) -> Result<SinkPlan, Finding> {
+    if sink.encoding != crds::Encoding::Ecs {
+        return Err(skipped(
+            &format!("{path}.encoding"),
+            format!("sink {}: encoding Original is not built into this release", sink.name),
+            "write encoding: Ecs; event.original holds the line",
+        ));
+    }
+    let kind = match sink.kind {
+        crds::SinkType::Stdout => SinkKind::Stdout,
+        crds::SinkType::File => {
+            let file = sink.file.as_ref();
+            if file.is_some_and(|f| !f.protect.is_off()) {
+                findings.push(skipped(&format!("{path}.file.protect"), "this release does not protect archives", "leave protect out"));
+            }
+            SinkKind::File(file_plan(file, default_path))
+        }
+        other => {
+            return Err(skipped(
+                &format!("{path}.type"),
+                format!("sinks of type {} are not built into this release; sink {} gets nothing", other.name(), sink.name),
+                "use type File or Stdout, or a release that has it",
+            ));
+        }
+    };
+    Ok(SinkPlan { name: sink.name.clone(), required: sink.is_required(), sources: sink.sources.clone(), kind })
+}
+
+fn file_plan(file: Option<&crds::FileSink>, default_path: &Path) -> FilePlan {
+    let rotation = file.map(|f| f.rotation.clone()).unwrap_or_default();
+    let retention = file.map(|f| f.retention.clone()).unwrap_or_default();
+    FilePlan {
+        path: file.map_or_else(|| default_path.to_owned(), |f| PathBuf::from(&f.path)),
+        max_size: rotation.max_size.0,
+        cycle: match rotation.cycle {
+            crds::Cycle::None => Cycle::None,
+            crds::Cycle::Hour => Cycle::Hour,
+            crds::Cycle::Day => Cycle::Day,
+            crds::Cycle::Month => Cycle::Month,
+        },
+        compression: match rotation.compression {
+            crds::Compression::None => Compression::None,
+            crds::Compression::Gzip => Compression::Gzip,
+            crds::Compression::Zstd => Compression::Zstd,
+        },
+        max_age_days: retention.max_age_days,
+        max_files: retention.max_files,
+        max_total_size: retention.max_total_size.map_or(0, |s| s.0),
+    }
+}
+
+/// Without any sink: an archive, and a mirror on standard output.
+fn default_sinks(default_path: &Path) -> Vec<SinkPlan> {
+    let sink = |name: &str, kind| SinkPlan { name: name.into(), required: true, sources: None, kind };
+    vec![sink("archive", SinkKind::File(file_plan(None, default_path))), sink("mirror", SinkKind::Stdout)]
+}

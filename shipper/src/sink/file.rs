@@ -1,0 +1,172 @@
+//! Canonical JSONL in a file of ours, rotated, compressed and bounded.
+//!
+//! A record is acknowledged when it is written and fsynced; however many deliveries wait, they cost one fsync. What a crash or a full
+//! disk left of a write is cut off before the next, so the file holds whole lines only.
+
+pub mod archive;
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
+use std::time::Duration;
+
+use super::{Backoff, Queue};
+use crate::plan::FilePlan;
+use archive::Archives;
+
+/// Bytes written between two fsyncs, if that many wait.
+const BATCH: usize = 8 << 20;
+/// How long to wait for a delivery before looking after rotation by time.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// The live file.
+struct Live {
+    file: File,
+    len: u64,
+    opened: jiff::Zoned,
+}
+
+/// Runs until the engine lets go of the sink.
+pub fn run(mut queue: Queue, plan: &FilePlan) {
+    let mut backoff = Backoff::default();
+    let mut archives = Archives::new(plan.clone());
+    let mut live: Option<Live> = None;
+    while let Some(batch) = queue.take(BATCH, PATIENCE) {
+        let now = jiff::Zoned::now();
+        let mut done = Ok(());
+        if !batch.is_empty() || live.as_ref().is_some_and(|l| l.len > 0 && archive::is_due(plan, &l.opened, &now)) {
+            let size: u64 = batch.iter().map(|d| d.chunk.data.len() as u64).sum();
+            done = prepare(&mut live, plan, &mut archives, size, &now)
+                .and_then(|live| append(live, batch.iter().map(|d| d.chunk.data.as_slice())));
+        }
+        match done {
+            Ok(()) => {
+                queue.acknowledge(&batch);
+                queue.healthy();
+                backoff.reset();
+            }
+            Err(error) => {
+                // What was written of the batch is cut off when the file is opened again.
+                live = None;
+                let trouble = format!("{}: {error}; {}", plan.path.display(), remedy(&error));
+                tracing::error!(path = %plan.path.display(), %error, "failed to write the archive; it is tried again");
+                if !queue.retry(batch, backoff.next(), trouble) {
+                    break;
+                }
+            }
+        }
+    }
+    archives.finish();
+}
+
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free space on its file system; nothing is lost meanwhile",
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => "let the agent write there, or change the sink's path",
+        io::ErrorKind::NotFound => "make its folder, or change the sink's path",
+        _ => "look at the disk",
+    }
+}
+
+/// Opens the live file if need be, and rotates it first if it is due.
+fn prepare<'a>(live: &'a mut Option<Live>, plan: &FilePlan, archives: &mut Archives, size: u64, now: &jiff::Zoned) -> io::Result<&'a mut Live> {
+    // Someone may have removed or renamed it: records go where the policy says.
+    if live.as_ref().is_some_and(|l| !is_same(&l.file, &plan.path)) {
+        *live = None;
+    }
+    if live.is_none() {
+        *live = Some(open(&plan.path)?);
+    }
+    let due = live.as_ref().is_some_and(|l| {
+        l.len > 0 && (archive::is_due(plan, &l.opened, now) || (plan.max_size > 0 && l.len + size > plan.max_size && l.len > 0))
+    });
+    if due && let Some(old) = live.take() {
+        archives.rotate(&old.opened)?;
+        drop(old);
+        *live = Some(open(&plan.path)?);
+    }
+    live.as_mut().ok_or_else(|| io::Error::other("the file is not open"))
+}
+
+fn is_same(file: &File, path: &Path) -> bool {
+    let key = |m: std::fs::Metadata| (m.dev(), m.ino());
+    match (file.metadata(), std::fs::metadata(path)) {
+        (Ok(a), Ok(b)) => key(a) == key(b),
+        _ => false,
+    }
+}
+
+fn open(path: &Path) -> io::Result<Live> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o640).open(path)?;
+    let len = whole_lines(&mut file)?;
+    file.set_len(len)?;
+    let modified = file.metadata()?.modified()?;
+    let opened = if len > 0 { jiff::Timestamp::try_from(modified) } else { Ok(jiff::Timestamp::now()) };
+    let opened = opened.map_err(io::Error::other)?.to_zoned(jiff::tz::TimeZone::system());
+    sync_folder(path)?;
+    Ok(Live { file, len, opened })
+}
+
+/// The length of the file up to its last newline.
+fn whole_lines(file: &mut File) -> io::Result<u64> {
+    let mut end = file.metadata()?.len();
+    let mut block = vec![0; 64 << 10];
+    while end > 0 {
+        let from = end.saturating_sub(block.len() as u64);
+        let part = &mut block[..(end - from) as usize];
+        file.seek(SeekFrom::Start(from))?;
+        file.read_exact(part)?;
+        if let Some(at) = memchr::memrchr(b'\n', part) {
+            return Ok(from + at as u64 + 1);
+        }
+        end = from;
+    }
+    Ok(0)
+}
+
+fn append<'a>(live: &mut Live, parts: impl Iterator<Item = &'a [u8]>) -> io::Result<()> {
+    let mut added = 0;
+    let written = (|| {
+        for part in parts {
+            live.file.write_all(part)?;
+            added += part.len() as u64;
+        }
+        if added > 0 { live.file.sync_data() } else { Ok(()) }
+    })();
+    if let Err(error) = written {
+        // The next try begins where the last good one ended; if even this fails, opening cuts at the last newline.
+        let _cut = live.file.set_len(live.len);
+        return Err(error);
+    }
+    live.len += added;
+    Ok(())
+}
+
+/// Makes a name in a folder durable.
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_torn_line_is_cut_off_before_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.log");
+        for (before, after) in [("", ""), ("{a}\n{b", "{a}\n"), ("{a", ""), ("{a}\n", "{a}\n")] {
+            std::fs::write(&path, before).unwrap();
+            let mut live = open(&path).unwrap();
+            append(&mut live, [&b"{c}\n"[..]].into_iter()).unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{after}{{c}}\n"));
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! One JSON line a record on standard output, at INFO whatever the outcome.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use super::{Backoff, Queue};
+
+/// Bytes written at a time.
+const BATCH: usize = 1 << 20;
+/// How long to wait for a delivery before looking whether the sink is still wanted.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Runs until the engine lets go of the sink. A record counts as delivered when it is written.
+pub fn run(mut queue: Queue, mut out: impl Write) {
+    let mut backoff = Backoff::default();
+    let mut line = Vec::new();
+    while let Some(batch) = queue.take(BATCH, PATIENCE) {
+        if batch.is_empty() {
+            continue;
+        }
+        line.clear();
+        for delivery in &batch {
+            for index in 0..delivery.chunk.records.len() {
+                // A record is one JSON object on one line: its first byte is the brace.
+                if let Some(rest) = delivery.chunk.encoded(index).strip_prefix(b"{") {
+                    line.extend_from_slice(b"{\"level\":\"INFO\",");
+                    line.extend_from_slice(rest);
+                }
+            }
+        }
+        match write_all(&mut out, &line) {
+            Ok(()) => {
+                queue.acknowledge(&batch);
+                queue.healthy();
+                backoff.reset();
+            }
+            Err(error) => {
+                let trouble = format!("standard output refused: {error}; restart the agent with a standard output that is read");
+                tracing::error!(%error, "failed to write to standard output");
+                if !queue.retry(batch, backoff.next(), trouble) {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn write_all(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
+    out.write_all(bytes)?;
+    out.flush()
+}
