@@ -8,6 +8,7 @@ pub mod cli;
 pub mod engine;
 pub mod format;
 pub mod lane;
+pub mod observe;
 pub mod plan;
 pub mod sink;
 pub mod source;

@@ -1,11 +1,14 @@
 //! How the engine is: what `/status`, `/metrics`, `/report` and `waybill status` are made of.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::Instant;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::format::{Outcome, Verdict};
+use crate::plan::{SinkKind, SinkPlan};
+use crate::source::decompress::Compression;
 use crate::source::stream::Place;
 use crate::state::entry::{Count, LedgerRecord};
 
@@ -61,7 +64,8 @@ impl Counters {
 }
 
 /// Bytes and records, as JSON has them.
-#[derive(Debug, Clone, Copy, Default, Serialize, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(default)]
 pub struct Amount {
     /// Bytes as they lie in the files.
     pub bytes: u64,
@@ -76,7 +80,8 @@ impl From<Count> for Amount {
 }
 
 /// A lane. In bytes, `seen` = `acknowledged` + `dropped` + `refused` + `lost` + `pending`.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 pub struct LaneReport {
     /// Name of the sink.
     pub name: String,
@@ -86,7 +91,7 @@ pub struct LaneReport {
     /// Retention waits for it.
     pub required: bool,
     /// `Delivering`, `Behind`, `Held` or `Misconfigured`.
-    pub state: &'static str,
+    pub state: Cow<'static, str>,
     /// What holds it, with the remedy.
     pub trouble: Option<String>,
     /// Times that the sink had to try again.
@@ -107,10 +112,51 @@ pub struct LaneReport {
     pub oldest_pending_seconds: f64,
     /// Bytes of memory under way to the sink.
     pub in_flight_bytes: u64,
+    /// What bounds the files that it writes, if it writes files.
+    pub archive: Option<ArchiveReport>,
+}
+
+/// The file that a sink writes, and what bounds it and its archives; 0 = no such bound.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ArchiveReport {
+    /// The live file.
+    pub path: String,
+    /// It is rotated before it grows beyond this, in bytes.
+    pub max_size: u64,
+    /// `None`, `Gzip` or `Zstd`.
+    pub compression: Cow<'static, str>,
+    /// Days that an archive is kept.
+    pub max_age_days: u32,
+    /// Archives that are kept.
+    pub max_files: u32,
+    /// Bytes of archives that are kept.
+    pub max_total_size: u64,
+}
+
+impl ArchiveReport {
+    /// What the plan says of a sink's files.
+    pub fn of(plan: &SinkPlan) -> Option<Self> {
+        let SinkKind::File(file) = &plan.kind else { return None };
+        Some(Self {
+            path: file.path.display().to_string(),
+            max_size: file.max_size,
+            compression: match file.compression {
+                Compression::None => "None",
+                Compression::Gzip => "Gzip",
+                Compression::Zstd => "Zstd",
+            }
+            .into(),
+            max_age_days: file.max_age_days,
+            max_files: file.max_files,
+            max_total_size: file.max_total_size,
+        })
+    }
 }
 
 /// A stream.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 pub struct StreamReport {
     /// Its identity.
     pub id: String,
@@ -119,13 +165,15 @@ pub struct StreamReport {
     /// Where it is, or was last.
     pub path: String,
     /// `live`, `aside`, `deleted`, `missing` or `ended`.
-    pub state: &'static str,
+    pub state: Cow<'static, str>,
     /// Logical end.
     pub size: u64,
     /// How far it was handed out, in bytes.
     pub frontier: u64,
     /// How far it was handed out, in records.
     pub records: u64,
+    /// When its file was last changed, nanoseconds since 1970 UTC.
+    pub modified: i64,
     /// The end is confirmed.
     pub finished: bool,
     /// What is wrong with it.
@@ -135,7 +183,8 @@ pub struct StreamReport {
 }
 
 /// An entry of the ledger.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 pub struct LedgerReport {
     /// Its number.
     pub number: u64,
@@ -162,23 +211,24 @@ impl From<&LedgerRecord> for LedgerReport {
 }
 
 /// A kill switch that is engaged.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 pub struct SwitchReport {
     /// Whose.
     pub scope: String,
     /// `Hold` or `Discard`.
-    pub mode: &'static str,
+    pub mode: Cow<'static, str>,
     /// Why.
     pub reason: String,
     /// Who.
-    #[serde(rename = "requestedBy")]
     pub requested_by: String,
     /// Since when, nanoseconds since 1970 UTC.
     pub since: i64,
 }
 
 /// Everything.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 pub struct Report {
     /// The policy's name.
     pub policy: String,
@@ -194,6 +244,8 @@ pub struct Report {
     pub state_trouble: Option<String>,
     /// Writes of the state that failed since the start.
     pub state_failures: u64,
+    /// Names of the sources, in the policy's order.
+    pub sources: Vec<String>,
     /// The lanes.
     pub lanes: Vec<LaneReport>,
     /// The streams, those that ended lately not included.
@@ -220,6 +272,13 @@ pub struct Report {
     pub control_refused: u64,
 }
 
+/// What [`LaneReport::state`] can say.
+pub const LANE_STATES: [&str; 4] = ["Delivering", "Behind", "Held", "Misconfigured"];
+/// What [`StreamReport::state`] can say.
+pub const STREAM_STATES: [&str; 5] = ["live", "aside", "deleted", "missing", "ended"];
+/// The names in the order of [`Report::outcomes`].
+pub const OUTCOMES: [&str; 5] = ["success", "allow", "deny", "error", "none"];
+
 /// Ledger entries in a report.
 const NEWEST: usize = 200;
 
@@ -235,6 +294,7 @@ impl Engine {
             ready: !self.first_scan,
             state_trouble: self.store.progress().trouble(),
             state_failures: self.store.progress().failures(),
+            sources: self.plan.sources.iter().map(|s| s.name.clone()).collect(),
             open_files: self.streams.values().filter(|s| s.is_open()).count() as u64,
             copies: model.copies.len() as u64,
             started_over: self.counters.started_over,
@@ -257,10 +317,12 @@ impl Engine {
                     Place::Moved(_) => "aside",
                     Place::Unlinked => "deleted",
                     Place::Gone => "missing",
-                },
+                }
+                .into(),
                 size: stream.size,
                 frontier: record.frontier.offset,
                 records: record.frontier.seq,
+                modified: stream.modified,
                 finished: stream.finished,
                 trouble: stream.trouble.clone(),
                 cursors: self
@@ -274,7 +336,7 @@ impl Engine {
         for record in model.switches.values() {
             report.switches.push(SwitchReport {
                 scope: record.scope.clone(),
-                mode: if record.mode == 1 { "Discard" } else { "Hold" },
+                mode: if record.mode == 1 { "Discard" } else { "Hold" }.into(),
                 reason: record.reason.clone(),
                 requested_by: record.requested_by.clone(),
                 since: record.since,
@@ -332,7 +394,8 @@ impl Engine {
                 (Some(_), _) => "Misconfigured",
                 _ if pending.bytes > 0 && age > 30.0 => "Behind",
                 _ => "Delivering",
-            },
+            }
+            .into(),
             trouble: health.trouble,
             retries: health.retries,
             seen: Amount { bytes: seen, records: seen_records },
@@ -343,6 +406,7 @@ impl Engine {
             pending,
             oldest_pending_seconds: age,
             in_flight_bytes: lane.weight as u64,
+            archive: ArchiveReport::of(&lane.plan),
         }
     }
 }
