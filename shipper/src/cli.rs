@@ -1,6 +1,7 @@
 //! One file a subcommand.
 
 pub mod check;
+pub mod inspect;
 pub mod parse;
 pub mod run;
 
@@ -15,6 +16,7 @@ pub enum Cli {
     Run(run::RunArgs),
     Check(check::CheckArgs),
     Parse(parse::Arguments),
+    Inspect(inspect::InspectArgs),
 }
 
 impl Cli {
@@ -24,6 +26,7 @@ impl Cli {
             Self::Run(args) => args.run(),
             Self::Check(args) => args.run(),
             Self::Parse(args) => parse::run(&args),
+            Self::Inspect(args) => args.run(),
         }
     }
 }
