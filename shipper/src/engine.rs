@@ -265,12 +265,16 @@ impl Engine {
         if due || self.listed || !self.relook.is_empty() {
             self.reconcile(due, now);
         }
+        if due {
+            // What could not be read or handed over is tried again, whether anything happened or not.
+            self.stuck = false;
+        }
+        self.end_streams(now);
         let mut busy = false;
         if self.draining.is_none() && !self.stuck {
             busy = self.pass_all(now);
         }
         self.pass_control(now);
-        self.end_streams(now);
         self.commit(now);
         self.hand_over();
         self.stuck = !busy;

@@ -9,6 +9,7 @@ use crate::format;
 use crate::source::decompress::Compression;
 use crate::source::digest::{self, Digest};
 use crate::source::discover::Found;
+use crate::source::envelope::Envelope;
 use crate::source::frame::Encoding;
 use crate::source::identity::Candidate;
 use crate::source::lease::{self, Writers};
@@ -208,7 +209,7 @@ impl Engine {
     fn begin(&mut self, path: &Path, found: &Found, look: &Look, candidate: Candidate, begins_at: u64, now: Now) {
         let Some(source) = self.plan.sources.get(found.source) else { return };
         let id = StreamId::random();
-        let encoding = if source.envelope == crate::source::envelope::Envelope::None { Encoding::detect(&candidate.head) } else { Encoding::Bytes };
+        let encoding = if source.envelope == Envelope::None { Encoding::detect(&candidate.head) } else { Encoding::Bytes };
         let mut record = StreamRecord {
             id: id.0.to_vec(),
             source: source.name.clone(),
@@ -217,7 +218,7 @@ impl Engine {
             line_bound: self.plan.limits.line as u64,
             envelope: source.envelope.number(),
             encoding: encoding.number(),
-            joining: format::joins(source.settings.format),
+            joining: format::joins(source.settings.format) || source.envelope != Envelope::None,
             begins_at,
             begun: now.wall,
             frontier: Position::at(begins_at),

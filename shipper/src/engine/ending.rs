@@ -48,7 +48,7 @@ impl Engine {
     /// Bytes at the end that are no record yet.
     fn has_tail(&self, id: StreamId) -> bool {
         let record = self.store.model().streams.get(&id);
-        self.streams.get(&id).zip(record).is_some_and(|(s, r)| s.size > r.frontier.offset)
+        self.streams.get(&id).zip(record).is_some_and(|(s, r)| s.size > r.frontier.read_from())
     }
 
     /// Whether a file lies aside: its writer has gone on elsewhere.
@@ -108,7 +108,7 @@ impl Engine {
             Place::Moved(_) => "renamed",
             Place::At(_) | Place::Gone => return,
         };
-        if stream.finished && stream.size <= record.frontier.offset && self.is_settled(id, &record) {
+        if stream.finished && stream.size <= record.frontier.read_from() && self.is_settled(id, &record) {
             self.end(id, &record, reason, false, now);
         }
     }

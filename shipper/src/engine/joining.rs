@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::format::{self, Kind as FormatKind};
 use crate::source::digest::Digest;
+use crate::source::envelope::Output;
 use crate::source::frame::{Scratch, frame};
 use crate::source::stream::{Place, ReadError};
 use crate::state::StreamId;
@@ -25,8 +26,12 @@ impl Engine {
         if !record.joining || self.streams.get(&id).is_none_or(|s| s.head_checked) {
             return false;
         }
-        let Some(line) = self.first_line(id, &record, now) else { return false };
-        let alone = self.format_of(&record).is_none_or(|kind| format::parses_alone(kind, &line));
+        // In a container's files every line is whole; it is the piece before it that may not be.
+        let wrapped = record.envelope != 0;
+        let alone = !wrapped && {
+            let Some(line) = self.first_line(id, &record, now) else { return false };
+            self.format_of(&record).is_none_or(|kind| format::parses_alone(kind, &line))
+        };
         let held = !alone && self.predecessor(id, &record).is_some();
         if !held && let Some(stream) = self.streams.get_mut(&id) {
             stream.head_checked = true;
@@ -52,7 +57,7 @@ impl Engine {
         let stream = self.streams.get(other)?;
         let undecided = before.phase == 0 && before.joined_len == 0;
         let lies_aside = stream.place != Place::At(crate::source::stream::bytes_path(&before.first_path)) || stream.finished;
-        (undecided && lies_aside && (stream.size > before.frontier.offset || stream.active)).then_some(*other)
+        (undecided && lies_aside && (stream.size > before.frontier.read_from() || stream.active)).then_some(*other)
     }
 
     fn first_line(&mut self, id: StreamId, record: &StreamRecord, now: Now) -> Option<Vec<u8>> {
@@ -77,7 +82,9 @@ impl Engine {
     pub(super) fn decide_join(&mut self, id: StreamId, now: Now) {
         let Some(record) = self.store.model().streams.get(&id).cloned() else { return };
         let Some(stream) = self.streams.get(&id) else { return };
-        let tail = stream.size > record.frontier.offset && stream.finished && !stream.active;
+        let tail = stream.size > record.frontier.read_from() && stream.finished && !stream.active;
+        let deleted = stream.place == Place::Unlinked;
+        let renamed = stream.place != Place::At(crate::source::stream::bytes_path(&record.first_path));
         if !record.joining || record.joined_len != 0 || !tail {
             return;
         }
@@ -88,18 +95,29 @@ impl Engine {
             .filter(|(other, r)| **other != id && r.joining && r.source == record.source && folder(r) == folder(&record) && r.begun > record.begun)
             .min_by_key(|(_, r)| r.begun)
             .map(|(other, r)| (*other, r.clone()));
-        let Some((next, follower)) = next else { return };
+        let Some((next, follower)) = next else {
+            if deleted {
+                self.decided(id, record, u64::MAX, None);
+            }
+            return;
+        };
         let fresh = follower.frontier == Position::at(follower.begins_at) && follower.begins_at == 0;
         let (Some(kind), true) = (self.format_of(&record), fresh && self.streams.contains_key(&next)) else {
             return self.decided(id, record, u64::MAX, None);
         };
-        let Some((end, _)) = self.line_at(id, &record, record.frontier, true, now) else { return };
-        let Some((head, after)) = self.line_at(next, &follower, Position::at(0), false, now) else { return };
-        let whole = [end.as_slice(), &head].concat();
-        let joins = !format::parses_alone(kind, &end) && !format::parses_alone(kind, &head) && format::parses_alone(kind, &whole);
-        if !joins {
-            return self.decided(id, record, u64::MAX, None);
-        }
+        let head = if record.envelope == 0 {
+            self.split_line(kind, (id, &record), (next, &follower), now)
+        } else if renamed {
+            self.open_pieces((id, &record), (next, &follower), now)
+        } else {
+            // The container was started anew: whoever wrote the piece is gone.
+            Head::Another
+        };
+        let after = match head {
+            Head::NotYet => return,
+            Head::Another => return self.decided(id, record, u64::MAX, None),
+            Head::Ends(len) => Position::at(len),
+        };
         let own = self.streams.get(&id).map_or(0, |s| s.size);
         let Ok(digest) = self.digest_of(next, &follower, after.offset) else { return };
         let begun = StreamRecord {
@@ -128,6 +146,52 @@ impl Engine {
         });
         self.store.enter(now.wall, Action::Joined, "a line that its writer split over two files was joined", &fields);
         self.decided(id, StreamRecord { joined_to: next.0.to_vec(), joined_at: own, ..record }, after.offset, Some(own + after.offset));
+    }
+
+    /// Whether a line was split by its writer: neither piece parses alone, and the whole does.
+    fn split_line(&mut self, kind: FormatKind, before: (StreamId, &StreamRecord), next: (StreamId, &StreamRecord), now: Now) -> Head {
+        let Some((end, _)) = self.line_at(before.0, before.1, before.1.frontier, true, now) else { return Head::NotYet };
+        let Some((head, after)) = self.line_at(next.0, next.1, Position::at(0), false, now) else { return Head::NotYet };
+        let whole = [end.as_slice(), &head].concat();
+        let joins = !format::parses_alone(kind, &end) && !format::parses_alone(kind, &head) && format::parses_alone(kind, &whole);
+        if joins { Head::Ends(after.offset) } else { Head::Another }
+    }
+
+    /// Whether the pieces of a container's line go on at the beginning of the next file, with nothing in between.
+    fn open_pieces(&mut self, before: (StreamId, &StreamRecord), next: (StreamId, &StreamRecord), now: Now) -> Head {
+        let Some(output) = self.open_output(before.0, before.1, now) else { return Head::Another };
+        if self.open(next.0, now).is_err() {
+            return Head::NotYet;
+        }
+        let Some(stream) = self.streams.get_mut(&next.0) else { return Head::Another };
+        let mut buffer = vec![0; stream.framing.window()];
+        let Ok(n) = stream.read(next.1, 0, &mut buffer) else { return Head::NotYet };
+        let mut at = 0;
+        while let Some(end) = memchr::memchr(b'\n', &buffer[at..n]) {
+            let line = &buffer[at..at + end];
+            at += end + 1;
+            match stream.framing.envelope.unwrap(line) {
+                Some(piece) if piece.output == output && piece.ends => return Head::Ends(at as u64),
+                Some(piece) if piece.output == output => {}
+                _ => return Head::Another,
+            }
+        }
+        if n == buffer.len() || stream.finished { Head::Another } else { Head::NotYet }
+    }
+
+    /// The output of a finished stream's unfinished line, if there is just one.
+    fn open_output(&mut self, id: StreamId, record: &StreamRecord, now: Now) -> Option<Output> {
+        self.open(id, now).ok()?;
+        let stream = self.streams.get_mut(&id)?;
+        let from = record.frontier.read_from();
+        let mut buffer = vec![0; (stream.size.saturating_sub(from) as usize).min(2 * stream.framing.window())];
+        let n = stream.read(record, from, &mut buffer).ok()?;
+        let mut open = Vec::new();
+        frame(&stream.framing, &mut Scratch::default(), record.frontier, &buffer[..n], from, true, |r| {
+            open.extend(r.envelope.filter(|_| r.partial).map(|(_, output)| output));
+            ControlFlow::Continue(())
+        });
+        if let [output] = open[..] { Some(output) } else { None }
     }
 
     fn decided(&mut self, id: StreamId, record: StreamRecord, joined_len: u64, size: Option<u64>) {
@@ -165,6 +229,16 @@ impl Engine {
         suffix.truncate(n);
         Ok(Some(suffix))
     }
+}
+
+/// What the next file's beginning is to the unfinished line before it.
+enum Head {
+    /// Not enough of it is there to say.
+    NotYet,
+    /// Nothing.
+    Another,
+    /// Its first bytes, this many, end the line.
+    Ends(u64),
 }
 
 fn folder(record: &StreamRecord) -> &[u8] {

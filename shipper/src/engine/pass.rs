@@ -159,8 +159,10 @@ impl Engine {
             filled = stream.read(record, from, &mut self.buffer)?;
             let at_end = filled < self.buffer.len();
             if let Some(suffix) = suffix.as_ref().filter(|_| at_end) {
+                // Its own bytes end where the joined ones begin; what was passed of those is not needed again.
+                let passed = from.saturating_sub(record.joined_at) as usize;
                 self.buffer.truncate(filled);
-                self.buffer.extend_from_slice(suffix);
+                self.buffer.extend_from_slice(suffix.get(passed..).unwrap_or_default());
                 filled = self.buffer.len();
                 self.buffer.resize(READ.max(filled), 0);
             }

@@ -148,8 +148,9 @@ impl Parsed {
         }
         let text = match (string("event.original"), string("waybill.original_base64")) {
             (Some(text), None) => text.as_bytes().into(),
-            (None, Some(coded)) => base64(coded).ok_or("waybill.original_base64 is malformed")?.into(),
-            _ => return Err("neither or both of event.original and waybill.original_base64".to_owned()),
+            // What is not UTF-8 stands there for people, and once more exactly.
+            (_, Some(coded)) => base64(coded).ok_or("waybill.original_base64 is malformed")?.into(),
+            _ => return Err("neither of event.original and waybill.original_base64".to_owned()),
         };
         let fragment = number("waybill.fragment.line").zip(number("waybill.fragment.index")).map(|(line, index)| {
             let last = face::field(value, "waybill.fragment.last").and_then(Value::as_bool).unwrap_or(false);
