@@ -243,9 +243,12 @@ impl Stream {
                 self.decoder = Some(Decoder::new(file.try_clone()?, self.compression)?);
             }
             let Some(decoder) = &mut self.decoder else { return Ok(0) };
-            while decoder.at() < from && !decoder.ended() {
-                let skip = ((from - decoder.at()) as usize).min(buffer.len());
-                decoder.read(&mut buffer[..skip])?;
+            if decoder.at() < from {
+                let mut skipped = vec![0; 64 << 10];
+                while decoder.at() < from && !decoder.ended() {
+                    let len = skipped.len().min((from - decoder.at()) as usize);
+                    decoder.read(&mut skipped[..len])?;
+                }
             }
             return Ok(decoder.read(buffer)?);
         }
