@@ -133,7 +133,8 @@ impl Stream {
             base: record.base,
             size: record.seen,
             modified: record.modified,
-            finished: false,
+            // A compressed file was taken up because it was whole.
+            finished: extent.is_some_and(|e| e.compression != 0),
             known: record.frontier.offset,
             watched: false,
             head_checked: record.frontier.offset > record.begins_at,
