@@ -99,6 +99,7 @@ pub struct Resources {
 
 impl Resources {
     /// What applies: what is written, or the defaults if nothing is.
+    #[must_use]
     pub fn effective(&self) -> Self {
         if *self != Self::default() {
             return self.clone();

@@ -11,6 +11,10 @@
 //! - [`crd`] is the `CustomResourceDefinition`; `auditpolicies.waybill.dev.yaml` beside this crate is generated from it.
 #![forbid(unsafe_code)]
 #![allow(
+    clippy::doc_markdown,
+    reason = "`kubectl explain` shows the comments of fields, and backticks would be noise there"
+)]
+#![allow(
     unreachable_pub,
     reason = "the derive of schemas puts a copy of each type into a function"
 )]

@@ -227,6 +227,7 @@ pub(crate) fn not_a(what: &str, text: &str) -> ParseQuantityError {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail")]
 mod tests {
     use super::*;
 

@@ -106,7 +106,7 @@ pub enum SourceType {
 #[serde(rename_all = "camelCase")]
 pub struct FileSource {
     /// Absolute path patterns, 1 to 32 of at most 512 characters. `*`, `?` and `[a-z]` stay within a folder, `**` as a whole
-    /// component crosses folders, and `{hub}` as a whole component captures a folder's name.
+    /// component crosses folders, and `{hub}` matches as `*` does and captures what it matched.
     #[schemars(
         length(min = 1, max = crate::bounds::PATHS),
         inner(length(min = 1, max = crate::bounds::PATH_LENGTH))

@@ -113,7 +113,7 @@ struct Waiting {
 /// How long the folders may go unlooked at.
 const RECONCILE: Duration = Duration::from_millis(500);
 /// Cursors that moved are entered at the latest after this.
-const CURSOR_COMMIT: Duration = Duration::from_millis(100);
+const CURSOR_COMMIT: Duration = Duration::from_millis(5);
 /// Small writes are gathered this long before they are read.
 pub(crate) const GATHER: Duration = Duration::from_millis(10);
 /// Bytes read at a time.

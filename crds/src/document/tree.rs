@@ -156,7 +156,7 @@ impl Loader {
         match event {
             Event::DocumentStart(_) => self.document_line = line,
             Event::Scalar(text, style, anchor, tag) => {
-                self.scalar(&text, style, anchor, tag.as_deref(), line)?
+                self.scalar(&text, style, anchor, tag.as_deref(), line)?;
             }
             Event::SequenceStart(anchor, tag) => {
                 self.tag(tag.as_deref(), line);

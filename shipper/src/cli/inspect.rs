@@ -39,9 +39,9 @@ pub struct InspectArgs {
     /// Print JSON
     #[arg(long, global = true)]
     pub json: bool,
-    /// How many of the newest ledger entries to print
-    #[arg(long, value_name = "N", default_value_t = 20)]
-    pub ledger: usize,
+    /// How many of the newest ledger entries to print [default: 20; all as JSON]
+    #[arg(long, value_name = "N")]
+    pub ledger: Option<usize>,
     /// Something more special
     #[command(subcommand)]
     pub what: Option<What>,
@@ -55,6 +55,8 @@ pub enum What {
     DeadLetters(dead_letters::DeadLettersArgs),
 }
 
+/// Ledger entries on a page.
+const ENTRIES: usize = 20;
 /// Below it each policy has its folder.
 const ROOT: &str = "/var/lib/waybill";
 
@@ -86,7 +88,8 @@ impl InspectArgs {
                 dir.display()
             ));
         }
-        let inspection = model::inspect(&state, opened.torn, self.ledger, Now::read().wall);
+        let entries = self.ledger.unwrap_or(if self.json { usize::MAX } else { ENTRIES });
+        let inspection = model::inspect(&state, opened.torn, entries, Now::read().wall);
         if !self.json {
             return text::print(&page::render(&inspection));
         }

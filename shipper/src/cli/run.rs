@@ -98,16 +98,32 @@ async fn serve(
         tracing::error!("failed to listen to signals");
         return;
     };
-    let ended = async {
+    let ended = async move {
         tokio::select! {
             _ = term.recv() => {}
             _ = int.recv() => {}
         }
+    };
+    tokio::pin!(ended);
+    let end = || {
         stop.store(true, Ordering::Relaxed);
         main.unpark();
     };
-    let _ = (listener, handle);
-    ended.await;
+    // Until the state is taken over there is nothing to serve, but a signal counts.
+    let handle = tokio::select! {
+        handle = handle => handle,
+        () = &mut ended => return end(),
+    };
+    let Ok(handle) = handle else { return };
+    let source: crate::observe::server::Source = Arc::new(move || handle.report());
+    let served = crate::observe::server::serve(listener, source, std::future::pending());
+    tokio::pin!(served);
+    tokio::select! {
+        () = &mut ended => end(),
+        () = &mut served => {}
+    }
+    // The pages stay up while the lanes are drained; the process ends them.
+    served.await;
 }
 
 fn init_log() {

@@ -177,6 +177,8 @@ impl Engine {
             self.stuck = false;
         }
         if size < frontier {
+            // What was seen of it before it shrank was its own.
+            stream.known = stream.known.max(stream.size);
             self.started_over(id, now);
         } else {
             stream.size = size;
@@ -283,6 +285,10 @@ impl Engine {
         let Some(stream) = self.streams.get(&id) else { return };
         let path = stream.path().map(Path::to_owned);
         tracing::info!(stream = %id, path = ?path, "the file started over");
+        // The size may be that of what came after.
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.size = stream.known;
+        }
         self.counters.started_over += 1;
         self.orphan(id, now);
         if let Some(path) = path {

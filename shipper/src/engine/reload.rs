@@ -203,8 +203,13 @@ impl Engine {
                 stream.encoder = None;
             }
             stream.active = true;
-            let named = match &stream.place {
-                Place::At(path) => source.is_some_and(|i| targets.get(i).is_some_and(|t| t.matches(path).is_some())),
+            // A file that was renamed out of the patterns is still read to its end; one that the patterns no longer reach is not.
+            let old = before.sources.iter().find(|s| s.name == record.source);
+            let named = match (&stream.place, source, old) {
+                (Place::At(path), Some(i), Some(old)) => {
+                    targets.get(i).is_some_and(|t| t.matches(path).is_some())
+                        || !old.patterns.iter().any(|p| p.matches(path).is_some())
+                }
                 _ => source.is_some(),
             };
             let had = stream.source.is_some();

@@ -107,7 +107,10 @@ fn ascii(out: &mut Vec<u8>, bytes: &[u8]) {
         }
         let taken = marks.trailing_zeros() as usize / 8;
         out.truncate(out.len() - 8 + taken);
-        escape(out, u16::from(rest[taken]));
+        match word[taken & 7] {
+            byte @ (b'"' | b'\\') => out.extend_from_slice(&[b'\\', byte]),
+            byte => escape(out, u16::from(byte)),
+        }
         rest = &rest[taken + 1..];
     }
     for byte in rest {
@@ -176,7 +179,6 @@ fn hidden(bytes: &[u8]) -> Option<u16> {
     }
 }
 
-#[inline]
 fn escape(out: &mut Vec<u8>, code: u16) {
     let short = match code {
         0x22 => b'"',

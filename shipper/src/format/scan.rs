@@ -71,11 +71,16 @@ impl<'a> Scanner<'a> {
 
     /// Reads a key and its colon. Answers where its inside is.
     pub(super) fn key(&mut self) -> Option<Range<usize>> {
+        self.key_and_escape().map(|(key, _)| key)
+    }
+
+    /// Reads a key and its colon. Answers also whether there is an escape in it.
+    pub(super) fn key_and_escape(&mut self) -> Option<(Range<usize>, bool)> {
         self.skip_space();
         let start = self.at + 1;
-        self.string()?;
+        let escaped = self.string()?;
         let end = self.at - 1;
-        self.take(b':').then_some(start..end)
+        self.take(b':').then_some((start..end, escaped))
     }
 
     /// Reads a whole value.
@@ -98,7 +103,7 @@ impl<'a> Scanner<'a> {
     /// Reads a scalar, or the bracket that opens an object or a list.
     fn scalar(&mut self) -> Option<Type> {
         match self.text.get(self.at)? {
-            b'"' => self.string().map(|()| Type::String),
+            b'"' => self.string().map(|_| Type::String),
             b'{' => {
                 self.at += 1;
                 Some(Type::Object)
@@ -149,21 +154,25 @@ impl<'a> Scanner<'a> {
         Some(())
     }
 
-    fn string(&mut self) -> Option<()> {
+    /// Reads a string. Answers whether there is an escape in it.
+    fn string(&mut self) -> Option<bool> {
         if self.text.get(self.at) != Some(&b'"') {
             return None;
         }
+        let mut escaped = false;
         self.at += 1;
         loop {
             self.at += unescaped(self.text.get(self.at..)?);
             match self.text.get(self.at)? {
                 b'"' => {
                     self.at += 1;
-                    return Some(());
+                    return Some(escaped);
                 }
                 b'\\' => match self.text.get(self.at + 1)? {
-                    b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => self.at += 2,
-                    b'u' if self.text.get(self.at + 2..self.at + 6)?.iter().all(u8::is_ascii_hexdigit) => self.at += 6,
+                    b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => (self.at, escaped) = (self.at + 2, true),
+                    b'u' if self.text.get(self.at + 2..self.at + 6)?.iter().all(u8::is_ascii_hexdigit) => {
+                        (self.at, escaped) = (self.at + 6, true);
+                    }
                     _ => return None,
                 },
                 _ => return None,

@@ -87,6 +87,8 @@ pub struct Stream {
     pub modified: i64,
     /// Its end is confirmed: it lies aside, and no one writes to it.
     pub finished: bool,
+    /// Logical offset behind the last byte that was read while the file was certainly this stream.
+    pub known: u64,
     /// It was seen since the agent started.
     pub watched: bool,
     /// Its first line was found to be whole, or joined: it need not wait for another stream.
@@ -132,6 +134,7 @@ impl Stream {
             size: record.seen,
             modified: record.modified,
             finished: false,
+            known: record.frontier.offset,
             watched: false,
             head_checked: record.frontier.offset > record.begins_at,
             looked: now,
@@ -266,6 +269,7 @@ impl Stream {
         if self.compression == Compression::None {
             self.verify_witness(record.digest_end(), &buffer[..n.min(WITNESS)], from)?;
         }
+        self.known = self.known.max(from + n as u64);
         Ok(n)
     }
 
