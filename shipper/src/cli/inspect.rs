@@ -72,7 +72,7 @@ impl InspectArgs {
         };
         match &self.what {
             None => self.show(&dir),
-            Some(What::Repair(args)) => args.run(&dir),
+            Some(What::Repair(_)) => repair::run(&dir),
             Some(What::DeadLetters(args)) => args.run(&dir, self.json),
         }
     }

@@ -14,10 +14,10 @@ pub(super) fn count(report: &mut Report) {
 
 fn look(live: &Path) -> Option<BackupsReport> {
     let mut found = BackupsReport { live_bytes: live.metadata().map_or(0, |m| m.len()), ..BackupsReport::default() };
-    for (name, path) in archive::names(live).ok()? {
+    for (_, path) in archive::names(live).ok()? {
         found.files += 1;
         found.bytes += path.metadata().map_or(0, |m| m.len());
-        found.plain += u64::from(!name.ends_with(".gz") && !name.ends_with(".zst"));
+        found.plain += u64::from(!path.extension().is_some_and(|ending| ending == "gz" || ending == "zst"));
     }
     Some(found)
 }

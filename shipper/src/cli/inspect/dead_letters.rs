@@ -62,10 +62,9 @@ fn retry(dir: &Path, lanes: &[Kept]) -> ExitCode {
         if let Err(error) = request(dir, &lane.lane) {
             return fail(&error);
         }
-        page += &format!(
-            "the dead letters of {} are sent again, at once if the agent runs, else when it starts\n",
-            safe(&lane.lane)
-        );
+        let lane = safe(&lane.lane);
+        let _written =
+            writeln!(page, "the dead letters of {lane} are sent again, at once if the agent runs, else when it starts");
     }
     text::print(&page)
 }

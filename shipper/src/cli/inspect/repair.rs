@@ -46,22 +46,25 @@ struct Repaired {
     kept: Vec<PathBuf>,
 }
 
-impl RepairArgs {
-    pub(super) fn run(&self, dir: &Path) -> ExitCode {
-        let Self {} = self;
-        match repair(dir, Now::read().wall) {
-            Ok(None) => text::print(&format!("the state in {} is whole, nothing was changed\n", said(&dir.display()))),
-            Ok(Some(repaired)) => {
-                let mut page = format!("the state in {} is repaired; left out:\n", said(&dir.display()));
-                repaired.left_out.iter().for_each(|what| page += &format!("  {}\n", text::safe(what)));
-                page += "the damaged files are kept as:\n";
-                repaired.kept.iter().for_each(|path| page += &format!("  {}\n", said(&path.display())));
-                page += "the agent can be started again; records whose cursor was left out are delivered once more\n";
-                text::print(&page)
-            }
-            Err(error) => fail(&error),
-        }
+/// Repairs the state in `dir`, and says what was done.
+pub(super) fn run(dir: &Path) -> ExitCode {
+    match repair(dir, Now::read().wall) {
+        Ok(None) => text::print(&format!("the state in {} is whole, nothing was changed\n", said(&dir.display()))),
+        Ok(Some(repaired)) => text::print(&page(dir, &repaired)),
+        Err(error) => fail(&error),
     }
+}
+
+fn page(dir: &Path, repaired: &Repaired) -> String {
+    let list = |texts: &[String]| texts.iter().fold(String::new(), |page, text| page + "  " + &text::safe(text) + "\n");
+    let kept: Vec<String> = repaired.kept.iter().map(|path| path.display().to_string()).collect();
+    format!(
+        "the state in {} is repaired; left out:\n{}the damaged files are kept as:\n{}\
+         the agent can be started again; records whose cursor was left out are delivered once more\n",
+        said(&dir.display()),
+        list(&repaired.left_out),
+        list(&kept),
+    )
 }
 
 fn said(text: &dyn Display) -> String {
@@ -179,7 +182,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         damaged(dir.path());
         for name in log::FILES {
-            std::fs::write(dir.path().join(name), [0xee; 20_000]).unwrap();
+            std::fs::write(dir.path().join(name), vec![0xee; 20_000]).unwrap();
         }
         let repaired = repair(dir.path(), NOW).unwrap().unwrap();
         assert!(!repaired.left_out.is_empty());

@@ -10,10 +10,9 @@ pub(super) fn list(report: &Report) -> Vec<String> {
         out.push(format!("the state cannot be written, nothing is delivered: {}", safe(trouble)));
     }
     if let Some(reasons) = &report.refused_policy {
-        let mut text =
-            "the newest policy is refused, the one before goes on; correct it (waybill check -f FILE):".to_owned();
-        reasons.iter().for_each(|reason| text += &format!("\n      {}", safe(reason)));
-        out.push(text);
+        let reasons = reasons.iter().fold(String::new(), |text, reason| text + "\n      " + &safe(reason));
+        let what = "the newest policy is refused, the one before goes on; correct it (waybill check -f FILE):";
+        out.push(format!("{what}{reasons}"));
     }
     for switch in &report.switches {
         let by = if switch.requested_by.is_empty() { "unknown" } else { &switch.requested_by };

@@ -21,9 +21,9 @@ pub(super) fn write(out: &mut String, report: &Report, now: i64) {
     } else {
         let _written =
             writeln!(out, "{}:", count(things.len() as u64, "thing needs attention", "things need attention"));
-        things.iter().for_each(|thing| {
+        for thing in things {
             let _written = writeln!(out, "  ! {thing}");
-        });
+        }
     }
     flow(out, report, now);
     sinks(out, report);

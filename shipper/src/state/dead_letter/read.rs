@@ -94,15 +94,13 @@ impl Letters {
     }
 
     fn advance(&mut self) -> Result<Option<Letter>, Error> {
-        let (begins, letter, next) = match self.letter_at(self.at)? {
-            Some((letter, next)) => (self.at, letter, next),
-            None => match self.search(self.at + 1)? {
-                Some(found) => found,
-                None => {
-                    self.at = self.size;
-                    return Ok(None);
-                }
-            },
+        let found = match self.letter_at(self.at)? {
+            Some((letter, next)) => Some((self.at, letter, next)),
+            None => self.search(self.at + 1)?,
+        };
+        let Some((begins, letter, next)) = found else {
+            self.at = self.size;
+            return Ok(None);
         };
         self.damaged += begins - self.at;
         self.at = next;
