@@ -82,8 +82,9 @@ impl StatusArgs {
         let mut out = String::new();
         let agent = answer.server.replacen('/', " ", 1);
         // Writing to a string cannot fail.
-        let _written = writeln!(out, "{} at {address}", text::safe(&agent));
-        page::write(&mut out, &report, Now::read().wall);
+        let now = Now::read().wall;
+        let _written = writeln!(out, "{} at {address}, {}", text::safe(&agent), text::moment(now));
+        page::write(&mut out, &report, now);
         Ok(out)
     }
 }

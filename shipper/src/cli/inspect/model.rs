@@ -21,7 +21,8 @@ pub(super) struct Inspection {
     pub(super) torn: bool,
     /// Entries of a later release that this one does not know.
     pub(super) unknown: u64,
-    /// The lanes; those whose sink left the policy are `Removed`, the others `Offline`: a state does not say how a sink is.
+    /// The lanes; those whose sink left the policy are `Removed`, the others `Present`: how a sink is
+    /// doing is not in the state.
     pub(super) lanes: Vec<LaneReport>,
     /// The streams that are not ended.
     pub(super) streams: Vec<StreamReport>,
@@ -134,7 +135,7 @@ fn lane(model: &Model, record: &LaneRecord, now: i64) -> LaneReport {
     LaneReport {
         name: record.name.clone(),
         kind: record.kind.clone(),
-        state: if record.removed == 0 { "Offline" } else { "Removed" }.into(),
+        state: if record.removed == 0 { "Present" } else { "Removed" }.into(),
         seen,
         acknowledged: settled.acknowledged.into(),
         dropped: settled.dropped.into(),
