@@ -4,7 +4,9 @@
 //! - [`process`] asks the kernel what the agent itself takes.
 //! - [`summary`] is the short answer for the operator.
 //! - [`server`] serves the pages; [`listener`] bounds what a peer can cost, [`latest`] what a question can.
+//! - [`backups`] counts the archives of sinks for a report.
 
+mod backups;
 mod latest;
 mod listener;
 pub mod metrics;

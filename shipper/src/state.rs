@@ -8,9 +8,10 @@
 //! - [`log`] keeps them on disk: two preallocated files, a snapshot and what followed it.
 //! - [`commit`] writes in the background, many entries to one fsync.
 //! - [`store`] joins the four: put an entry, learn when it is entered.
+//! - [`dead_letter`] keeps what a sink refused, in files of its own.
 
 pub mod commit;
-
+pub mod dead_letter;
 pub mod entry;
 pub mod ledger;
 pub mod lock;

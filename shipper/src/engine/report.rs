@@ -132,6 +132,22 @@ pub struct ArchiveReport {
     pub max_files: u32,
     /// Bytes of archives that are kept.
     pub max_total_size: u64,
+    /// What there is; counted for whoever asks, not by the engine, whose thread waits for no folder.
+    pub found: Option<BackupsReport>,
+}
+
+/// The archives beside a live file.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(default, rename_all = "camelCase")]
+pub struct BackupsReport {
+    /// Size of the live file, in bytes.
+    pub live_bytes: u64,
+    /// How many archives.
+    pub files: u64,
+    /// Their size, in bytes.
+    pub bytes: u64,
+    /// Those of them that are not compressed.
+    pub plain: u64,
 }
 
 impl ArchiveReport {
@@ -150,6 +166,7 @@ impl ArchiveReport {
             max_age_days: file.max_age_days,
             max_files: file.max_files,
             max_total_size: file.max_total_size,
+            found: None,
         })
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
+use super::backups;
 use crate::engine::report::Report;
 
 /// Asks the engine how it is; `None` = it did not answer in time. It may block for a few seconds.
@@ -36,8 +37,13 @@ impl Latest {
         let mut state = self.state.lock().await;
         if state.asked.is_none_or(|at| at.elapsed() >= FRESH) {
             let source = Arc::clone(&self.source);
+            let asking = tokio::task::spawn_blocking(move || {
+                let mut report = source()?;
+                backups::count(&mut report);
+                Some(report)
+            });
             // A source that panicked has not answered.
-            let report = tokio::task::spawn_blocking(move || source()).await.unwrap_or_default();
+            let report = asking.await.unwrap_or_default();
             let now = Instant::now();
             state.asked = Some(now);
             if report.is_some() {

@@ -39,6 +39,7 @@ pub(crate) fn report() -> Report {
             max_age_days: 90,
             max_files: 14,
             max_total_size: 0,
+            found: None,
         }),
     };
     let mirror = LaneReport {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
@@ -125,17 +125,28 @@ impl Collector for Samples {
         for (metric, samples) in self.0.iter().filter(|(_, samples)| !samples.is_empty()) {
             let unit = metric.unit();
             let mut family = encoder.encode_descriptor(metric.stem, metric.help, unit.as_ref(), metric.kind.into())?;
+            if let ([], [(_, value)]) = (metric.labels, samples.as_slice()) {
+                one(family, metric.kind, *value)?;
+                continue;
+            }
             for (labels, value) in samples {
-                match (metric.kind, *value) {
-                    (Kind::Info, _) => family.encode_info(labels)?,
-                    (Kind::Counter, Value::Whole(n)) => ConstCounter::new(n).encode(family.encode_family(labels)?)?,
-                    (Kind::Counter, Value::Real(n)) => ConstCounter::new(n).encode(family.encode_family(labels)?)?,
-                    (Kind::Gauge, Value::Whole(n)) => ConstGauge::new(n).encode(family.encode_family(labels)?)?,
-                    (Kind::Gauge, Value::Real(n)) => ConstGauge::new(n).encode(family.encode_family(labels)?)?,
+                match metric.kind {
+                    Kind::Info => family.encode_info(labels)?,
+                    kind => one(family.encode_family(labels)?, kind, *value)?,
                 }
             }
         }
         Ok(())
+    }
+}
+
+/// One sample.
+fn one(encoder: MetricEncoder<'_>, kind: Kind, value: Value) -> fmt::Result {
+    match (kind, value) {
+        (Kind::Counter, Value::Whole(number)) => ConstCounter::new(number).encode(encoder),
+        (Kind::Counter, Value::Real(number)) => ConstCounter::new(number).encode(encoder),
+        (_, Value::Whole(number)) => ConstGauge::new(number).encode(encoder),
+        (_, Value::Real(number)) => ConstGauge::new(number).encode(encoder),
     }
 }
 
@@ -178,7 +189,7 @@ mod tests {
         let labels = |m: &Metric| m.labels.iter().map(|l| (*l).to_owned()).collect();
         let named: BTreeSet<_> = table::ALL.iter().map(|m| (m.name(), labels(m))).collect();
         assert_eq!(shown, named);
-        assert!(text.ends_with("# EOF\n"));
+        assert!(text.ends_with("# EOF\n") && text.contains("\nwaybill_ready 1\n"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The pages of the agent: `/metrics`, `/report`, `/healthz`, `/readyz` for anyone who can connect, `/status` for this machine.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -103,12 +103,11 @@ fn is_local(peer: SocketAddr, host: Option<&str>) -> Result<(), &'static str> {
             "the full status has paths and errors in it: it is shown to this machine only, ask through 127.0.0.1\n",
         );
     }
-    let name = |host: &str| match host.parse::<SocketAddr>() {
-        Ok(address) => address.ip().to_canonical().is_loopback(),
-        Err(_) => {
-            let name = host.split(':').next().unwrap_or_default();
-            name == "localhost" || name.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback()) || host == "[::1]"
-        }
+    let name = |host: &str| {
+        let named = host.split(':').next().unwrap_or_default();
+        let bare: Option<IpAddr> = host.trim_matches(['[', ']']).parse().or_else(|_| named.parse()).ok();
+        let address = host.parse::<SocketAddr>().map(|address| address.ip()).ok().or(bare);
+        named == "localhost" || address.is_some_and(|ip| ip.to_canonical().is_loopback())
     };
     if host.is_some_and(|host| !name(host)) {
         return Err("the full status is shown under the names localhost, 127.0.0.1 and [::1] only\n");

@@ -8,6 +8,8 @@
 //! the end never passes for a frame. One commit is one frame, and the next is not written before it is durable; therefore a
 //! frame that does not check with none behind it is a write that a crash tore, and is dropped; anything else is damage.
 
+mod read;
+
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};

@@ -65,6 +65,17 @@ pub fn load(dir: &Path, repair: bool) -> Result<(Log, Model, Opened), Error> {
     Ok((log, model, opened))
 }
 
+/// Reads the state in `dir` and leaves it as it is, whoever owns it.
+pub fn read(dir: &Path) -> Result<(Model, Opened), Error> {
+    let recovered = Log::read(dir)?;
+    let mut model = Model::default();
+    for payload in &recovered.payloads {
+        model.replay(payload).map_err(|source| Error::Entry { dir: dir.to_owned(), source })?;
+    }
+    let opened = Opened { fresh: recovered.fresh, torn: recovered.torn, left_out: recovered.left_out };
+    Ok((model, opened))
+}
+
 /// The state: a model, and the log that makes it survive.
 pub struct Store {
     model: Model,

@@ -115,7 +115,7 @@ fn parts(path: &Path) -> (String, String) {
 }
 
 /// The archives beside a live file, with their paths.
-fn names(live: &Path) -> io::Result<Vec<(String, PathBuf)>> {
+pub fn names(live: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     let (stem, extension) = parts(live);
     let mut out = Vec::new();
     let folder = live.parent().unwrap_or(Path::new("."));
