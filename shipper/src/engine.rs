@@ -168,6 +168,8 @@ pub struct Engine {
     counters: report::Counters,
     /// Reads, retries and the like cost a turn nothing while this says that a lane is full.
     stuck: bool,
+    /// When the youngest stream began.
+    last_begun: i64,
     /// The switches as they were last given, so that a reload keeps the local one.
     local: Option<Switch>,
 }
@@ -212,6 +214,7 @@ impl Engine {
             pending: HashSet::new(),
             counters: report::Counters::default(),
             stuck: false,
+            last_begun: 0,
             local: None,
         };
         engine.resume_streams(now);

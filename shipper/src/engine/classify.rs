@@ -209,6 +209,8 @@ impl Engine {
     fn begin(&mut self, path: &Path, found: &Found, look: &Look, candidate: Candidate, begins_at: u64, now: Now) {
         let Some(source) = self.plan.sources.get(found.source) else { return };
         let id = StreamId::random();
+        // No two streams begin at the same instant: the order in which they were met is the order of their lines.
+        self.last_begun = now.wall.max(self.last_begun + 1);
         let encoding = if source.envelope == Envelope::None { Encoding::detect(&candidate.head) } else { Encoding::Bytes };
         let mut record = StreamRecord {
             id: id.0.to_vec(),
@@ -220,7 +222,7 @@ impl Engine {
             encoding: encoding.number(),
             joining: format::joins(source.settings.format) || source.envelope != Envelope::None,
             begins_at,
-            begun: now.wall,
+            begun: self.last_begun,
             frontier: Position::at(begins_at),
             seen: candidate.len,
             modified: look.modified,

@@ -50,6 +50,7 @@ impl Engine {
                 looks.push((modified, path));
             }
             looks.sort();
+            self.order_joining(&mut looks);
             for (_, path) in looks {
                 self.observe(&path, &mut displaced, now);
             }
@@ -73,6 +74,26 @@ impl Engine {
             }
             self.fresh_sources.clear();
             self.close_idle(now);
+        }
+    }
+
+    /// Files that may share a line are met in the order of their names: compressing one gives it a new time. The file whose name is
+    /// the beginning of the others' is the live one and comes last (`0.log` after `0.log.20261122-101500`).
+    fn order_joining(&self, looks: &mut [(i64, PathBuf)]) {
+        let joins = |path: &Path| {
+            let source = self.discovery.found().get(path).and_then(|f| self.plan.sources.get(f.source));
+            source.is_some_and(|s| crate::format::joins(s.settings.format) || s.envelope != crate::source::envelope::Envelope::None)
+        };
+        let mut groups: std::collections::BTreeMap<PathBuf, Vec<usize>> = std::collections::BTreeMap::new();
+        for (index, (_, path)) in looks.iter().enumerate().filter(|(_, (_, path))| joins(path)) {
+            groups.entry(path.parent().unwrap_or(path).to_owned()).or_default().push(index);
+        }
+        for places in groups.into_values() {
+            let mut files: Vec<(i64, PathBuf)> = places.iter().map(|i| looks[*i].clone()).collect();
+            files.sort_by(|(_, a), (_, b)| by_name(a, b));
+            for (place, file) in places.into_iter().zip(files) {
+                looks[place] = file;
+            }
         }
     }
 
@@ -375,6 +396,7 @@ impl Engine {
     pub(super) fn resume_streams(&mut self, now: Now) {
         let records: Vec<_> = self.store.model().streams.iter().map(|(id, r)| (*id, r.clone())).collect();
         for (id, record) in records {
+            self.last_begun = self.last_begun.max(record.begun);
             self.index_lead(id, record.lead_hash);
             if record.phase != 0 {
                 continue;
@@ -418,6 +440,22 @@ impl Engine {
     }
 }
 
+/// The order in which rotated files of one folder were written, by their names.
+fn by_name(a: &Path, b: &Path) -> std::cmp::Ordering {
+    let plain = |path: &Path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        name.trim_end_matches(".gz").trim_end_matches(".zst").to_owned()
+    };
+    let (a, b) = (plain(a), plain(b));
+    if a != b && b.starts_with(&a) {
+        std::cmp::Ordering::Greater
+    } else if a != b && a.starts_with(&b) {
+        std::cmp::Ordering::Less
+    } else {
+        a.cmp(&b)
+    }
+}
+
 /// Finds a file by its inode among the names of a folder.
 fn find_inode(root: &crate::source::root::Root, folder: &Path, key: FileKey) -> Option<PathBuf> {
     use std::os::unix::ffi::OsStrExt as _;
@@ -441,5 +479,17 @@ impl Engine {
         self.displace(key, path, now);
         self.relook.insert(path.to_owned());
         self.listed = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rotated_files_are_ordered_by_their_names() {
+        let mut names = ["/l/0.log", "/l/0.log.20261122-000040", "/l/0.log.20261122-000039.gz", "/l/audit.log", "/l/audit-2026-05-26T12-00-00.000.log"];
+        names.sort_by(|a, b| by_name(Path::new(a), Path::new(b)));
+        assert_eq!(names, ["/l/0.log.20261122-000039.gz", "/l/0.log.20261122-000040", "/l/0.log", "/l/audit-2026-05-26T12-00-00.000.log", "/l/audit.log"]);
     }
 }

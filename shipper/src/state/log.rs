@@ -432,7 +432,8 @@ impl Log {
     fn unheaded(sides: [Side; 2], repair: bool) -> Result<(Self, Recovered), Error> {
         let mut blank = true;
         for side in &sides {
-            blank &= side.contents()?.iter().all(|b| *b == 0);
+            // The end of the first, empty snapshot may be there: nothing was ever entered behind it.
+            blank &= side.contents()?.iter().skip(FRAMES_AT as usize + FRAME_HEADER).all(|b| *b == 0);
         }
         if !blank && !repair {
             return Err(Error::Damaged {
@@ -698,6 +699,26 @@ mod tests {
                 &["new"]
             };
             assert_eq!(texts(&recovered), expected, "stage {stage}");
+        }
+    }
+
+    #[test]
+    fn a_crash_in_the_very_first_start_leaves_a_fresh_state() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(Log::open(dir.path(), false).unwrap());
+        let whole = std::fs::read(dir.path().join(FILES[0])).unwrap();
+        for stage in 0..3 {
+            let mut bytes = whole.clone();
+            if stage < 2 {
+                bytes[..FRAMES_AT as usize].fill(0);
+            }
+            if stage < 1 {
+                bytes.fill(0);
+            }
+            std::fs::write(dir.path().join(FILES[0]), &bytes).unwrap();
+            std::fs::write(dir.path().join(FILES[1]), vec![0; whole.len()]).unwrap();
+            let (_, recovered) = Log::open(dir.path(), false).unwrap();
+            assert!(recovered.payloads.is_empty(), "stage {stage}");
         }
     }
 
