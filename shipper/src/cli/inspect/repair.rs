@@ -61,7 +61,8 @@ fn page(dir: &Path, repaired: &Repaired) -> String {
     let kept: Vec<String> = repaired.kept.iter().map(|path| path.display().to_string()).collect();
     format!(
         "the state in {} is repaired; left out:\n{}the damaged files are kept as:\n{}\
-         the agent can be started again; records whose cursor was left out are delivered once more\n",
+         the agent can be started again; records whose cursor was left out are delivered once more,\n\
+         under new ids where their stream was left out too\n",
         said(&dir.display()),
         list(&repaired.left_out),
         list(&kept),

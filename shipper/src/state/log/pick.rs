@@ -105,17 +105,11 @@ fn headers(path: &Path, bytes: &[u8]) -> Result<[Option<u64>; 2], Error> {
     Ok(found)
 }
 
-/// Whether a file without a header was once active: entries are written only behind a header.
+/// Whether a file without a header was once active: entries are written only behind a header. Whatever else of it is destroyed, one
+/// entry is enough.
 fn was_active(bytes: &[u8], generation: u64) -> bool {
-    let (mut at, mut sequence) = (FRAMES_AT as usize, 0);
-    while let Some(frame) = frame_at(bytes, at, generation, Some(sequence)) {
-        if frame.flag == Flag::Entries {
-            return true;
-        }
-        at = frame.next;
-        sequence += 1;
-    }
-    false
+    let entry = |at| frame_at(bytes, at, generation, None).is_some_and(|frame| frame.flag == Flag::Entries);
+    (FRAMES_AT as usize..bytes.len()).any(entry)
 }
 
 #[cfg(test)]
@@ -164,6 +158,16 @@ mod tests {
             log.snapshot(&[b"all".to_vec()]).unwrap();
             assert_eq!(texts(&Log::open(dir.path(), false).unwrap().1), ["all"]);
         }
+    }
+
+    #[test]
+    fn a_file_whose_beginning_was_zeroed_is_damage_too() {
+        let dir = tempfile::tempdir().unwrap();
+        filled(dir.path());
+        write(dir.path(), 1, 0, &[0; FRAMES_AT as usize + 20]);
+        assert!(matches!(Log::open(dir.path(), false), Err(Error::Damaged { .. })));
+        let (_, recovered) = Log::open(dir.path(), true).unwrap();
+        assert_eq!(texts(&recovered), ["one", "two", "two", "three"]);
     }
 
     #[test]
