@@ -89,7 +89,8 @@ impl Engine {
         for group in groups {
             // Up to where the next lane stands, whether it can take anything or not.
             let stop = stops.iter().copied().filter(|o| *o > group.at.offset).min();
-            let stop = stop.into_iter().chain(group.discard).chain(group.upto).min();
+            let frontier = Some(record.frontier.offset).filter(|at| *at > group.at.offset);
+            let stop = stop.into_iter().chain(group.discard).chain(group.upto).chain(frontier).min();
             match self.read_for(id, &record, &group, stop, now) {
                 Ok(true) => return Step::Moved,
                 Ok(false) => {}
@@ -166,7 +167,13 @@ impl Engine {
                 filled = self.buffer.len();
                 self.buffer.resize(READ.max(filled), 0);
             }
-            let finished = stream.finished && at_end && record.may_finish();
+            // What was handed to another lane already ends where it ended then, also where no newline is.
+            let handed = (record.frontier.offset.saturating_sub(from)) as usize;
+            let lags = group.at != record.frontier && handed <= filled;
+            if lags {
+                filled = handed;
+            }
+            let finished = lags || (stream.finished && at_end && record.may_finish());
             if let Some(done) = self.frame_for(id, record, group, stop, filled, finished, now) {
                 if self.buffer.len() > READ {
                     self.buffer.truncate(READ);

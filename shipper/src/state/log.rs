@@ -8,12 +8,15 @@
 //! the end never passes for a frame. One commit is one frame, and the next is not written before it is durable; therefore a
 //! frame that does not check with none behind it is a write that a crash tore, and is dropped; anything else is damage.
 
+mod pick;
 mod read;
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use pick::{Picked, pick};
 
 const MAGIC: &[u8; 8] = b"WAYBILL\x01";
 /// Version of the format of the files; entries inside are versioned by their tags.
@@ -191,28 +194,6 @@ impl Side {
         self.file.sync_all().map_err(self.io("sync"))
     }
 
-    fn header(&self) -> Result<Option<Header>, Error> {
-        let mut best: Option<Header> = None;
-        for slot in 0..2 {
-            let mut bytes = vec![0; 64];
-            if self.file.read_exact_at(&mut bytes, slot * SECTOR).is_err() {
-                continue;
-            }
-            if let Some((version, header)) = Header::decode(&bytes) {
-                if version > VERSION {
-                    return Err(Error::Version {
-                        path: self.path.clone(),
-                        found: version,
-                    });
-                }
-                if best.is_none_or(|b| b.generation < header.generation) {
-                    best = Some(header);
-                }
-            }
-        }
-        Ok(best)
-    }
-
     fn write_headers(&self, generation: u64) -> Result<(), Error> {
         let bytes = Header { generation }.encode();
         for slot in 0..2 {
@@ -222,14 +203,6 @@ impl Side {
             self.file.sync_data().map_err(self.io("sync"))?;
         }
         Ok(())
-    }
-
-    fn contents(&self) -> Result<Vec<u8>, Error> {
-        let mut bytes = vec![0; self.size as usize];
-        self.file
-            .read_exact_at(&mut bytes, 0)
-            .map_err(self.io("read"))?;
-        Ok(bytes)
     }
 }
 
@@ -263,6 +236,8 @@ struct Parsed {
     end: usize,
     sequence: u64,
     torn: bool,
+    /// Nothing of the snapshot is missing.
+    whole: bool,
     left_out: Vec<String>,
 }
 
@@ -277,13 +252,17 @@ fn parse(path: &Path, bytes: &[u8], generation: u64, repair: bool) -> Result<Par
         end: FRAMES_AT as usize,
         sequence: 0,
         torn: false,
+        whole: false,
         left_out: Vec::new(),
     };
     let mut snapshot_done = false;
     loop {
         if let Some(frame) = frame_at(bytes, out.end, generation, Some(out.sequence)) {
             match (frame.flag, snapshot_done) {
-                (Flag::SnapshotEnd, false) => snapshot_done = true,
+                (Flag::SnapshotEnd, false) => {
+                    snapshot_done = true;
+                    out.whole = out.left_out.is_empty();
+                }
                 (Flag::Snapshot, false) | (Flag::Entries, true) => {
                     out.payloads.push(frame.payload.to_vec())
                 }
@@ -351,59 +330,31 @@ fn parse(path: &Path, bytes: &[u8], generation: u64, repair: bool) -> Result<Par
 impl Log {
     /// Opens the log in `dir`, or begins one there.
     ///
-    /// With `repair`, takes whatever still checks instead of failing, and says what it left out.
+    /// With `repair`, takes whatever still checks instead of failing, and says what it left out; write a snapshot next, so that the
+    /// damaged file is not the one in use any more.
     pub fn open(dir: &Path, repair: bool) -> Result<(Self, Recovered), Error> {
         let paths = FILES.map(|name| dir.join(name));
-        let there = paths.clone().map(|p| p.exists());
-        if there == [false, false] {
-            return Self::begin(paths);
-        }
-        let [first, second] = paths;
-        let sides = [
-            Side::open(first, repair || !there[0])?,
-            Side::open(second, repair || !there[1])?,
-        ];
-        let headers = [sides[0].header()?, sides[1].header()?];
-        let generations = headers.map(|h| h.map(|h| h.generation));
-        // Both files are made before the first header is written, so a header beside a missing file is damage.
-        if let (Some(missing), false) = (
-            there.iter().position(|t| !t),
-            repair || generations == [None, None],
-        ) {
-            let path = sides[missing].path.clone();
-            let _ = std::fs::remove_file(&path);
-            return Err(Error::Damaged {
-                path,
-                at: 0,
-                what: "one of the two files is gone",
-            });
-        }
-        let active = match generations {
-            [None, None] => return Self::unheaded(sides, repair),
-            [Some(a), Some(b)] => usize::from(b > a),
-            [Some(_), None] => 0,
-            [None, Some(_)] => 1,
-        };
-        let generation = generations[active].unwrap_or(0);
-        let bytes = sides[active].contents()?;
-        let parsed = match parse(&sides[active].path, &bytes, generation, repair) {
-            // A header of which one copy alone was renewed when the machine stopped: its frames are of another generation.
-            Err(error @ Error::Damaged { .. }) => {
-                let other = 1 - active;
-                let Some(older) = generations[other] else {
-                    return Err(error);
-                };
-                let half_switched = sides[active].header_slots_differ()?;
-                if !half_switched {
-                    return Err(error);
+        let contents = [contents(&paths[0])?, contents(&paths[1])?];
+        match pick(&paths, &contents, repair)? {
+            Picked::Nothing { left_out } => {
+                if !left_out.is_empty() {
+                    // Generations begin anew: no old frame may pass for one of theirs.
+                    for path in &paths {
+                        std::fs::write(path, []).map_err(|source| Error::Io { what: "empty", path: path.clone(), source })?;
+                    }
                 }
-                let bytes = sides[other].contents()?;
-                let parsed = parse(&sides[other].path, &bytes, older, repair)?;
-                return Ok(Self::opened(sides, other, older, parsed));
+                let (log, recovered) = Self::begin(paths)?;
+                Ok((log, Recovered { left_out, ..recovered }))
             }
-            other => other?,
-        };
-        Ok(Self::opened(sides, active, generation, parsed))
+            Picked::Log { active, generation, parsed, unheaded } => {
+                let [first, second] = paths;
+                let sides = [Side::open(first, repair)?, Side::open(second, repair)?];
+                if let Some(index) = unheaded {
+                    sides[index].write_headers(if index == active { generation } else { generation - 1 })?;
+                }
+                Ok(Self::opened(sides, active, generation, parsed))
+            }
+        }
     }
 
     fn opened(
@@ -426,30 +377,6 @@ impl Log {
             left_out: parsed.left_out,
         };
         (log, recovered)
-    }
-
-    /// Neither file has a header: the very first one was cut short by a crash, or both were destroyed.
-    fn unheaded(sides: [Side; 2], repair: bool) -> Result<(Self, Recovered), Error> {
-        let mut blank = true;
-        for side in &sides {
-            // The end of the first, empty snapshot may be there: nothing was ever entered behind it.
-            blank &= side.contents()?.iter().skip(FRAMES_AT as usize + FRAME_HEADER).all(|b| *b == 0);
-        }
-        if !blank && !repair {
-            return Err(Error::Damaged {
-                path: sides[0].path.clone(),
-                at: 0,
-                what: "neither of the two files has a header that checks",
-            });
-        }
-        let [first, second] = sides.map(|s| s.path);
-        let (log, mut recovered) = Self::begin([first, second])?;
-        if repair && !blank {
-            recovered
-                .left_out
-                .push("neither file had a header that checks: everything".to_owned());
-        }
-        Ok((log, recovered))
     }
 
     fn begin(paths: [PathBuf; 2]) -> Result<(Self, Recovered), Error> {
@@ -550,17 +477,12 @@ impl Log {
     }
 }
 
-impl Side {
-    fn header_slots_differ(&self) -> Result<bool, Error> {
-        let mut seen = Vec::new();
-        for slot in 0..2 {
-            let mut bytes = vec![0; 64];
-            self.file
-                .read_exact_at(&mut bytes, slot * SECTOR)
-                .map_err(self.io("read"))?;
-            seen.push(Header::decode(&bytes).map(|(_, h)| h.generation));
-        }
-        Ok(seen[0] != seen[1])
+/// The bytes of a file, if it is there.
+fn contents(path: &Path) -> Result<Option<Vec<u8>>, Error> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Error::Io { what: "read", path: path.to_owned(), source }),
     }
 }
 

@@ -1,7 +1,8 @@
 //! `waybill inspect repair`: keeps everything of a damaged state that still checks.
 
 use std::fmt::Display;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -60,7 +61,8 @@ fn page(dir: &Path, repaired: &Repaired) -> String {
     let kept: Vec<String> = repaired.kept.iter().map(|path| path.display().to_string()).collect();
     format!(
         "the state in {} is repaired; left out:\n{}the damaged files are kept as:\n{}\
-         the agent can be started again; records whose cursor was left out are delivered once more\n",
+         the agent can be started again; records whose cursor was left out are delivered once more,\n\
+         under new ids where their stream was left out too\n",
         said(&dir.display()),
         list(&repaired.left_out),
         list(&kept),
@@ -113,7 +115,7 @@ fn keep(dir: &Path, now: i64) -> Result<Vec<PathBuf>, Error> {
         };
         let mut source = File::open(&from).map_err(io("keep the damaged file as"))?;
         // An earlier repair of the same second is not written over.
-        let mut target = File::create_new(&to).map_err(io("make"))?;
+        let mut target = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&to).map_err(io("make"))?;
         std::io::copy(&mut source, &mut target).map_err(io("write"))?;
         target.sync_all().map_err(io("sync"))?;
         kept.push(to);

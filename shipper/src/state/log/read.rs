@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Error, FILES, Header, Log, Parsed, Recovered, SECTOR, VERSION, parse};
+use super::pick::{Picked, pick};
+use super::{Error, FILES, Log, Recovered, contents};
 
 /// An owner that writes meanwhile can make what was read look damaged: it is read again this often before that is believed.
 const ATTEMPTS: u32 = 10;
@@ -28,65 +29,13 @@ impl Log {
 
 fn read_once(dir: &Path) -> Result<Recovered, Error> {
     let paths = FILES.map(|name| dir.join(name));
-    let mut contents = [None, None];
-    for (slot, path) in contents.iter_mut().zip(&paths) {
-        match std::fs::read(path) {
-            Ok(bytes) => *slot = Some(bytes),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(source) => return Err(Error::Io { what: "read", path: path.clone(), source }),
+    let contents = [contents(&paths[0])?, contents(&paths[1])?];
+    Ok(match pick(&paths, &contents, false)? {
+        Picked::Nothing { .. } => Recovered { fresh: true, ..Recovered::default() },
+        Picked::Log { parsed, .. } => {
+            Recovered { payloads: parsed.payloads, torn: parsed.torn, fresh: false, left_out: parsed.left_out }
         }
-    }
-    let damaged = |index: usize, what| Error::Damaged { path: paths[index].clone(), at: 0, what };
-    let mut generations = [[None; 2]; 2];
-    for (index, bytes) in contents.iter().enumerate() {
-        if let Some(bytes) = bytes {
-            generations[index] = headers(&paths[index], bytes)?;
-        }
-    }
-    let newest = generations.map(|slots| slots[0].max(slots[1]));
-    // Both files are made before the first header is written.
-    if newest == [None, None] {
-        let blank = contents.iter().flatten().all(|bytes| bytes.iter().all(|b| *b == 0));
-        return if blank {
-            Ok(Recovered { fresh: true, ..Recovered::default() })
-        } else {
-            Err(damaged(0, "neither of the two files has a header that checks"))
-        };
-    }
-    let [Some(first), Some(second)] = contents else {
-        return Err(damaged(usize::from(contents[0].is_some()), "one of the two files is gone"));
-    };
-    let contents = [first, second];
-    let active = usize::from(newest[1] > newest[0]);
-    let side = |index: usize| parse(&paths[index], &contents[index], newest[index].unwrap_or(0), false);
-    match side(active) {
-        // A header of which one copy alone was renewed: the other file is still the whole one.
-        Err(Error::Damaged { .. })
-            if newest[1 - active].is_some() && generations[active][0] != generations[active][1] =>
-        {
-            side(1 - active)
-        }
-        result => result,
-    }
-    .map(recovered)
-}
-
-/// The generations that the two copies of a header name.
-fn headers(path: &Path, bytes: &[u8]) -> Result<[Option<u64>; 2], Error> {
-    let mut found = [None; 2];
-    for (slot, at) in found.iter_mut().zip([0, SECTOR as usize]) {
-        match Header::decode(bytes.get(at..).unwrap_or_default()) {
-            Some((version, _)) if version > VERSION => {
-                return Err(Error::Version { path: path.to_owned(), found: version });
-            }
-            header => *slot = header.map(|(_, header)| header.generation),
-        }
-    }
-    Ok(found)
-}
-
-fn recovered(parsed: Parsed) -> Recovered {
-    Recovered { payloads: parsed.payloads, torn: parsed.torn, fresh: false, left_out: parsed.left_out }
+    })
 }
 
 #[cfg(test)]
