@@ -145,6 +145,8 @@ pub struct Engine {
     hot: HashSet<StreamId>,
     /// Files whose bytes cannot be used at the moment: size and time when that was found.
     unusable: HashMap<FileKey, (u64, i64)>,
+    /// Files of which it was said what is wrong with them.
+    told: HashSet<FileKey>,
     lanes: Vec<Lane>,
     source_gates: HashMap<String, Gate>,
     waiting: VecDeque<Waiting>,
@@ -158,6 +160,10 @@ pub struct Engine {
     relook: HashSet<PathBuf>,
     listed: bool,
     cursors_due: Option<Instant>,
+    /// Cursors that moved since they were entered.
+    moved: HashSet<(u32, StreamId)>,
+    /// Any cursor may have moved.
+    any_moved: bool,
     draining: Option<Instant>,
     polled: usize,
     last_turn: Option<Now>,
@@ -170,6 +176,14 @@ pub struct Engine {
     stuck: bool,
     /// When the youngest stream began.
     last_begun: i64,
+    /// A stream waits for the end of another.
+    held: bool,
+    /// When ends were looked at.
+    ends_looked: Option<Instant>,
+    /// When the youngest stream of each source and folder began.
+    newest: HashMap<(String, Vec<u8>), i64>,
+    /// Bytes of the last read.
+    last_read: usize,
     /// The switches as they were last given, so that a reload keeps the local one.
     local: Option<Switch>,
 }
@@ -185,7 +199,7 @@ impl Engine {
         let mut engine = Self {
             store,
             setup,
-            plan: Plan { sources: Vec::new(), sinks: Vec::new(), switches: Vec::new(), digest: String::new(), ..plan.clone() },
+            plan: Plan { sources: Vec::new(), sinks: Vec::new(), switches: Vec::new(), lifted: Vec::new(), digest: String::new(), ..plan.clone() },
             discovery: Discovery::new(Vec::new(), &[], Vec::new(), Vec::new()),
             watch,
             streams: HashMap::new(),
@@ -195,6 +209,7 @@ impl Engine {
             orphans: HashMap::new(),
             hot: HashSet::new(),
             unusable: HashMap::new(),
+            told: HashSet::new(),
             lanes: Vec::new(),
             source_gates: HashMap::new(),
             waiting: VecDeque::new(),
@@ -207,6 +222,8 @@ impl Engine {
             relook: HashSet::new(),
             listed: true,
             cursors_due: None,
+            moved: HashSet::new(),
+            any_moved: true,
             draining: None,
             polled: 0,
             last_turn: None,
@@ -215,6 +232,10 @@ impl Engine {
             counters: report::Counters::default(),
             stuck: false,
             last_begun: 0,
+            held: false,
+            ends_looked: None,
+            last_read: 0,
+            newest: HashMap::new(),
             local: None,
         };
         engine.resume_streams(now);
@@ -264,11 +285,13 @@ impl Engine {
     /// Does what there is to do, in bounded steps.
     pub fn turn(&mut self, now: Now) -> Turn {
         self.notice_gap(now);
-        let due = self.reconciled.is_none_or(|at| now.mono.duration_since(at) >= RECONCILE);
+        // inotify tells of most things at once; the full look is the truth, and what remains without it.
+        let every = if self.watch.is_some() { 2 * RECONCILE } else { RECONCILE };
+        let due = self.reconciled.is_none_or(|at| now.mono.duration_since(at) >= every);
         if due || self.listed || !self.relook.is_empty() {
             self.reconcile(due, now);
         }
-        if due {
+        if due || self.held {
             // What could not be read or handed over is tried again, whether anything happened or not.
             self.stuck = false;
         }
@@ -281,8 +304,9 @@ impl Engine {
         self.commit(now);
         self.hand_over();
         self.stuck = !busy;
-        let next = self.reconciled.unwrap_or(now.mono) + RECONCILE;
+        let next = self.reconciled.unwrap_or(now.mono) + every;
         let next = self.cursors_due.map_or(next, |due| next.min(due));
+        let next = if self.held { next.min(now.mono + ending::SOON) } else { next };
         Turn { busy, next }
     }
 

@@ -24,6 +24,8 @@ pub struct Plan {
     pub sinks: Vec<SinkPlan>,
     /// The engaged kill switches.
     pub switches: Vec<Switch>,
+    /// Switches that are not engaged, with who lifted them and why.
+    pub lifted: Vec<Switch>,
 }
 
 /// Bounds of one agent.

@@ -63,7 +63,9 @@ impl Engine {
                 return;
             }
             Err(error) => {
+                // Rights may change without a change of the file: it is tried again at each full look.
                 self.cannot_use(path, look, &error, now);
+                self.unusable.remove(&look.key);
                 return;
             }
         };
@@ -88,8 +90,8 @@ impl Engine {
 
     /// Says once what is wrong with a file, and waits until it changes.
     fn cannot_use(&mut self, path: &Path, look: &Look, error: &str, now: Now) {
-        let first = self.unusable.insert(look.key, (look.size, look.modified)).is_none();
-        if first {
+        self.unusable.insert(look.key, (look.size, look.modified));
+        if self.told.len() < crate::source::discover::MAX_FOLDERS && self.told.insert(look.key) {
             let message = format!("{} cannot be read yet: {error}", path.display());
             self.store.enter(now.wall, Action::PathRefused, message, &json!({"path": path.to_string_lossy(), "reason": error}));
         }

@@ -74,6 +74,7 @@ impl Engine {
         let id = self.control_id();
         let first = self.store.model().ledger.front().map(|r| Position { offset: r.offset, seq: r.number - 1, ..Position::default() })?;
         let known = self.store.model().cursors.contains_key(&(number, id));
+        self.any_moved = true;
         let lane = self.lane_mut(number)?;
         let track = lane.tracks.entry(id).or_insert_with(Track::default);
         if track.sent.seq < first.seq && track.under_way() == 0 {

@@ -16,6 +16,8 @@ use super::{Engine, Now};
 /// Content that vanished may turn up in another file: it is given up after this long, or later while a file that may hold it is not
 /// yet readable.
 const GIVE_UP: Duration = Duration::from_millis(1500);
+/// How often ends are looked at while a stream waits for one.
+pub(super) const SOON: Duration = Duration::from_millis(50);
 const GIVE_UP_AT_LAST: Duration = Duration::from_secs(600);
 /// How long, and how many, ended streams are remembered, to recognise their copies.
 const REMEMBER_NS: i64 = 7 * 86_400 * 1_000_000_000;
@@ -23,16 +25,26 @@ const REMEMBER: usize = 4096;
 
 impl Engine {
     pub(super) fn end_streams(&mut self, now: Now) {
-        if self.reconciled != Some(now.mono) {
+        // While a stream waits for the end of another, ends are looked at more often.
+        let soon = std::mem::take(&mut self.held) && self.ends_looked.is_none_or(|at| now.mono.duration_since(at) >= SOON);
+        if self.reconciled != Some(now.mono) && !soon {
             return;
         }
+        self.ends_looked = Some(now.mono);
         self.enter_refusals(now);
         let aside: Vec<StreamId> = self
             .streams
             .values()
-            .filter(|s| !matches!(s.place, Place::At(_)) || (s.size > 0 && self.has_tail(s.id)) || s.finished)
+            .filter(|s| !matches!(s.place, Place::At(_)) || (!s.active && s.size > 0 && self.has_tail(s.id)) || s.finished)
             .map(|s| s.id)
             .collect();
+        if !aside.is_empty() {
+            self.newest.clear();
+            for record in self.store.model().streams.values() {
+                let begun = self.newest.entry((record.source.clone(), folder(record).to_vec())).or_default();
+                *begun = record.begun.max(*begun);
+            }
+        }
         for id in aside {
             if self.orphans.contains_key(&id) {
                 self.give_up(id, now);
@@ -59,15 +71,8 @@ impl Engine {
             Place::Gone => false,
             Place::At(path) => {
                 *path != bytes_path(&record.first_path)
-                    || self.store.model().streams.iter().any(|(other, r)| {
-                        // A younger stream in the same folder, begun after this one was last written: a switch by date.
-                        *other != id
-                            && r.source == record.source
-                            && r.begun > record.begun
-                            && r.begun > stream.modified
-                            && r.first_path.iter().rposition(|b| *b == b'/').map(|at| &r.first_path[..at])
-                                == record.first_path.iter().rposition(|b| *b == b'/').map(|at| &record.first_path[..at])
-                    })
+                    // A younger stream in the same folder, begun after this one was last written: a switch by date.
+                    || self.newest.get(&(record.source.clone(), folder(record).to_vec())).is_some_and(|begun| *begun > record.begun && *begun > stream.modified)
             }
         }
     }
@@ -136,6 +141,7 @@ impl Engine {
                 continue;
             }
             let from = track.settled.offset;
+            self.any_moved = true;
             let count = track.lose(to, record.begins_at);
             if count.bytes > 0 {
                 losses.push((lane.plan.name.clone(), from, count.bytes));
@@ -221,6 +227,12 @@ impl Engine {
             }
         }
     }
+}
+
+/// The folder in which a stream was found first.
+pub(super) fn folder(record: &StreamRecord) -> &[u8] {
+    let at = record.first_path.iter().rposition(|b| *b == b'/').unwrap_or(0);
+    &record.first_path[..at]
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -17,6 +17,7 @@ use crate::state::StreamId;
 use crate::state::entry::{Kind, Position, StreamRecord};
 use crate::state::ledger::Action;
 
+use super::ending::folder;
 use super::{Engine, Now};
 
 impl Engine {
@@ -33,6 +34,7 @@ impl Engine {
             self.format_of(&record).is_none_or(|kind| format::parses_alone(kind, &line))
         };
         let held = !alone && self.predecessor(id, &record).is_some();
+        self.held |= held;
         if !held && let Some(stream) = self.streams.get_mut(&id) {
             stream.head_checked = true;
         }
@@ -130,7 +132,7 @@ impl Engine {
         self.store.put(Kind::StreamPut(begun));
         if let Some(stream) = self.streams.get_mut(&next) {
             // The digest at its beginning is another one now.
-            stream.close();
+            stream.forget_front();
             stream.head_checked = true;
             stream.active = true;
         }
@@ -138,6 +140,7 @@ impl Engine {
             if let Some(track) = lane.tracks.get_mut(&next) {
                 track.settled = Position::at(after.offset);
                 track.sent = track.settled;
+                self.any_moved = true;
                 track.dirty = true;
             }
         }
@@ -239,9 +242,4 @@ enum Head {
     Another,
     /// Its first bytes, this many, end the line.
     Ends(u64),
-}
-
-fn folder(record: &StreamRecord) -> &[u8] {
-    let at = record.first_path.iter().rposition(|b| *b == b'/').unwrap_or(0);
-    &record.first_path[..at]
 }

@@ -17,8 +17,9 @@ use crate::state::entry::{CursorRecord, Kind, Position, StreamRecord};
 
 use super::{Engine, Lane, Now, READ};
 
-/// Chunks that one turn may make, so that answers and switches are heard in between.
-const CHUNKS: usize = 16;
+/// Bytes that one turn may read, so that answers and switches are heard in between; a chunk counts as at least `SMALL`.
+const TURN: usize = 16 * READ;
+const SMALL: usize = 16 << 10;
 /// Chunks for one stream before the next one has its turn, if there is one.
 const CHUNKS_EACH: usize = 8;
 
@@ -34,8 +35,8 @@ struct Group {
 }
 
 enum Step {
-    /// A chunk was made, or a range passed.
-    Moved,
+    /// A chunk was made, or a range passed, of so many bytes.
+    Moved(usize),
     /// Nothing more to read for now.
     Drained,
     /// Lanes are full, or held.
@@ -47,16 +48,16 @@ impl Engine {
     pub(super) fn pass_all(&mut self, now: Now) -> bool {
         let mut order: Vec<(i64, StreamId)> = self.streams.values().filter(|s| s.active).map(|s| (s.modified, s.id)).collect();
         order.sort_unstable();
-        let mut left = CHUNKS;
+        let mut left = TURN;
         let mut busy = false;
         for (_, id) in order {
             if left == 0 {
                 return true;
             }
-            for _ in 0..CHUNKS_EACH.min(left) {
+            for _ in 0..CHUNKS_EACH {
                 match self.pass(id, now) {
-                    Step::Moved => {
-                        left -= 1;
+                    Step::Moved(bytes) => {
+                        left = left.saturating_sub(bytes.max(SMALL));
                         busy = true;
                     }
                     Step::Drained => {
@@ -92,7 +93,7 @@ impl Engine {
             let frontier = Some(record.frontier.offset).filter(|at| *at > group.at.offset);
             let stop = stop.into_iter().chain(group.discard).chain(group.upto).chain(frontier).min();
             match self.read_for(id, &record, &group, stop, now) {
-                Ok(true) => return Step::Moved,
+                Ok(true) => return Step::Moved(self.last_read),
                 Ok(false) => {}
                 Err(ReadError::StartedOver) => {
                     self.started_over(id, now);
@@ -216,6 +217,7 @@ impl Engine {
             }
         }
         let from = group.at.read_from();
+        self.last_read = filled;
         let bytes = &self.buffer[..filled];
         let mut chunk = Chunk::new(id, group.at);
         let is_front = group.at == record.frontier;
@@ -297,6 +299,7 @@ impl Engine {
                 let track = lane.tracks.entry(id).or_default();
                 lane.weight += chunk.weight();
                 let effect = track.passed_over(&chunk);
+                self.moved.insert((*number, id));
                 lane.weight = lane.weight.saturating_sub(effect.freed);
             } else {
                 let delivery = lane.deliver(id, &chunk, &gate);
@@ -318,16 +321,21 @@ impl Engine {
     /// Enters the cursors that moved.
     pub(super) fn put_cursors(&mut self) {
         self.cursors_due = None;
-        for lane in &mut self.lanes {
-            for (id, track) in &mut lane.tracks {
+        if std::mem::take(&mut self.any_moved) {
+            let all = self.lanes.iter().flat_map(|l| l.tracks.iter().filter(|(_, t)| t.dirty).map(|(id, _)| (l.number, *id)));
+            self.moved.extend(all);
+        }
+        for (number, id) in std::mem::take(&mut self.moved) {
+            let lane = self.lanes.iter_mut().find(|l| l.number == number);
+            if let Some((lane, track)) = lane.and_then(|l| Some((l.number, l.tracks.get_mut(&id)?))) {
                 if !std::mem::take(&mut track.dirty) {
                     continue;
                 }
-                let before = self.store.model().cursors.get(&(lane.number, *id));
+                let before = self.store.model().cursors.get(&(lane, id));
                 let mut discard = before.map(|c| c.discard.clone()).unwrap_or_default();
                 discard.retain(|r| r.to > track.settled.offset);
                 let record =
-                    CursorRecord { lane: lane.number, stream: id.0.to_vec(), position: track.settled, tally: track.tally, discard };
+                    CursorRecord { lane, stream: id.0.to_vec(), position: track.settled, tally: track.tally, discard };
                 self.store.put(Kind::CursorPut(record));
             }
         }

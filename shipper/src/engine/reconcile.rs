@@ -114,7 +114,7 @@ impl Engine {
             return;
         }
         // Files in watched folders announce themselves: looking at them is only a safety net.
-        let quota = if self.watch.is_some() { POLL.min(total.div_ceil(20)) } else { POLL.min(total) };
+        let quota = if self.watch.is_some() { POLL.min(total.div_ceil(60).max(100)) } else { POLL.min(total) };
         let start = self.polled % total;
         let paths: Vec<PathBuf> = self.discovery.found().keys().cycle().skip(start).take(quota).cloned().collect();
         self.polled = start + quota;

@@ -253,6 +253,7 @@ impl Engine {
                     Some(cursor) => Track::resume(cursor.position, cursor.tally),
                     None if start_now && late => {
                         let mut track = Track::resume(Position::at(record.begins_at), crate::state::entry::Tally::default());
+                        self.any_moved = true;
                         track.skip(record.frontier, record.begins_at);
                         track
                     }

@@ -17,6 +17,7 @@ impl Engine {
         let effect = track.settle(settlement.delivery, &settlement.fate);
         lane.weight = lane.weight.saturating_sub(effect.freed);
         if effect.moved {
+            self.moved.insert((settlement.lane, id));
             self.cursors_due.get_or_insert(now.mono + CURSOR_COMMIT);
         }
         if let Fate::Records(records) = &settlement.fate {

@@ -39,7 +39,10 @@ impl Engine {
                 continue;
             }
             changed = true;
-            self.say(scope, "lifted", kill_switch::effect_of(old), &old.reason, &old.requested_by, now);
+            let by = self.plan.lifted.iter().find(|s| s.scope.to_string() == *scope);
+            let by = by.map(|s| (s.reason.clone(), s.requested_by.clone())).filter(|(reason, by)| !reason.is_empty() || !by.is_empty());
+            let (reason, by) = by.unwrap_or_else(|| (old.reason.clone(), old.requested_by.clone()));
+            self.say(scope, "lifted", kill_switch::effect_of(old), &reason, &by, now);
             self.store.put(Kind::SwitchPut(SwitchRecord { engaged: false, ..old.clone() }));
         }
         if changed {

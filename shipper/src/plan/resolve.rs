@@ -28,7 +28,8 @@ pub struct Resolved {
 /// Resolves a policy's text. `state_dir` is where the default archive lives; `archive` moves it (`WAYBILL_FILE`).
 pub fn resolve(text: &str, state_dir: Option<&Path>, archive: Option<&Path>) -> Resolved {
     let Document { name, spec, mut findings, switches } = crds::read(text);
-    let switches = engaged(&switches);
+    let lifted = with_state(&switches, false);
+    let switches = with_state(&switches, true);
     let Some(spec) = spec else { return Resolved { plan: None, findings, switches } };
     let mut sources = Vec::new();
     for (index, source) in spec.sources.iter().enumerate() {
@@ -62,7 +63,7 @@ pub fn resolve(text: &str, state_dir: Option<&Path>, archive: Option<&Path>) -> 
     };
     let broken = findings.iter().any(|f| f.severity == Severity::Error);
     let digest = blake3::hash(text.as_bytes()).to_hex().to_string();
-    let plan = Plan { policy: name, digest, limits, sources, sinks, switches: switches.clone() };
+    let plan = Plan { policy: name, digest, limits, sources, sinks, switches: switches.clone(), lifted };
     Resolved { plan: (!broken).then_some(plan), findings, switches }
 }
 
@@ -74,10 +75,11 @@ fn skipped(path: &str, message: impl Into<String>, remedy: &str) -> Finding {
     Finding { severity: Severity::Skipped, path: path.into(), line: None, message: message.into(), remedy: remedy.into() }
 }
 
-fn engaged(switches: &crds::Switches) -> Vec<Switch> {
+/// The switches of a document that are engaged, or that are not.
+fn with_state(switches: &crds::Switches, engaged: bool) -> Vec<Switch> {
     let mut out = Vec::new();
     let mut take = |scope: Scope, switch: &crds::KillSwitch| {
-        if switch.engaged {
+        if switch.engaged == engaged {
             let effect = if switch.mode == crds::KillSwitchMode::Discard { Effect::Discard } else { Effect::Hold };
             out.push(Switch { scope, effect, reason: switch.reason.clone(), requested_by: switch.requested_by.clone() });
         }

@@ -184,6 +184,12 @@ impl Stream {
         self.encoder = None;
     }
 
+    /// Forgets what it knows of the frontier, which was entered anew; the file stays open, for it may have no name any more.
+    pub fn forget_front(&mut self) {
+        self.front = None;
+        self.decoder = None;
+    }
+
     /// Its content is gone from here.
     pub fn lose_file(&mut self) {
         self.close();
