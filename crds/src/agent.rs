@@ -52,10 +52,7 @@ impl Default for Agent {
 }
 
 fn tolerations() -> Vec<Toleration> {
-    vec![Toleration {
-        operator: Some("Exists".to_owned()),
-        ..Toleration::default()
-    }]
+    vec![Toleration { operator: Some("Exists".to_owned()), ..Toleration::default() }]
 }
 
 /// A toleration, as Kubernetes has it.
@@ -105,15 +102,9 @@ impl Resources {
             return self.clone();
         }
         let map = |entries: &[(&str, &str)]| {
-            entries
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), Quantity((*value).to_owned())))
-                .collect()
+            entries.iter().map(|(name, value)| ((*name).to_owned(), Quantity((*value).to_owned()))).collect()
         };
-        Self {
-            requests: map(&[("cpu", CPU_REQUEST), ("memory", MEMORY)]),
-            limits: map(&[("memory", MEMORY)]),
-        }
+        Self { requests: map(&[("cpu", CPU_REQUEST), ("memory", MEMORY)]), limits: map(&[("memory", MEMORY)]) }
     }
 }
 
@@ -132,16 +123,10 @@ impl FromStr for Quantity {
     type Err = ParseQuantityError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let number = text
-            .bytes()
-            .take_while(|byte| byte.is_ascii_digit() || *byte == b'.')
-            .count();
+        let number = text.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b'.').count();
         let (number, suffix) = text.split_at(number);
         let dots = number.bytes().filter(|byte| *byte == b'.').count();
-        let known = [
-            "", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei",
-        ]
-        .contains(&suffix);
+        let known = ["", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"].contains(&suffix);
         if known && number.len() > dots && dots <= 1 && text.len() <= 20 {
             Ok(Self(text.to_owned()))
         } else {
@@ -198,9 +183,7 @@ pub struct UpdateStrategy {
 
 impl Default for UpdateStrategy {
     fn default() -> Self {
-        Self {
-            max_unavailable: MAX_UNAVAILABLE,
-        }
+        Self { max_unavailable: MAX_UNAVAILABLE }
     }
 }
 

@@ -44,9 +44,7 @@ pub struct Document {
 impl Document {
     /// Whether any finding is an error, so that there is no spec.
     pub fn is_broken(&self) -> bool {
-        self.findings
-            .iter()
-            .any(|finding| finding.severity == Severity::Error)
+        self.findings.iter().any(|finding| finding.severity == Severity::Error)
     }
 }
 
@@ -84,56 +82,27 @@ pub fn read(text: &str) -> Document {
     }
     let Some(root) = root else {
         if findings.is_empty() {
-            findings.push(Finding::error(
-                "",
-                "the document is empty",
-                "write an AuditPolicy",
-            ));
+            findings.push(Finding::error("", "the document is empty", "write an AuditPolicy"));
         }
-        return Document {
-            findings,
-            ..Document::default()
-        };
+        return Document { findings, ..Document::default() };
     };
     let switches = switches::switches(&root);
-    let name = root
-        .get("metadata")
-        .and_then(|metadata| metadata.get("name"))
-        .and_then(Node::as_str);
+    let name = root.get("metadata").and_then(|metadata| metadata.get("name")).and_then(Node::as_str);
     let name = name.unwrap_or_default().to_owned();
 
-    let mut walk = Walk {
-        findings,
-        ..Walk::default()
-    };
+    let mut walk = Walk { findings, ..Walk::default() };
     // What follows a broken place is not there to be judged.
-    let spec = if root.complete {
-        judged(&mut walk, &root)
-    } else {
-        None
-    };
+    let spec = if root.complete { judged(&mut walk, &root) } else { None };
     let mut findings = walk.findings;
     findings.sort_by_key(|finding| finding.line);
-    let broken = findings
-        .iter()
-        .any(|finding| finding.severity == Severity::Error);
-    Document {
-        name,
-        spec: spec.filter(|_| !broken),
-        findings,
-        switches,
-    }
+    let broken = findings.iter().any(|finding| finding.severity == Severity::Error);
+    Document { name, spec: spec.filter(|_| !broken), findings, switches }
 }
 
 fn judged(walk: &mut Walk, root: &Node) -> Option<AuditPolicySpec> {
     if !matches!(root.kind, Kind::Mapping(_)) {
         let remedy = "write an object with apiVersion, kind, metadata and spec";
-        walk.error(
-            "",
-            root.line,
-            "this is no AuditPolicy".to_owned(),
-            remedy.to_owned(),
-        );
+        walk.error("", root.line, "this is no AuditPolicy".to_owned(), remedy.to_owned());
         return None;
     }
     envelope(walk, root);
@@ -146,11 +115,7 @@ fn judged(walk: &mut Walk, root: &Node) -> Option<AuditPolicySpec> {
         );
         return None;
     };
-    let line = root
-        .entries()
-        .iter()
-        .find(|entry| entry.key == "spec")
-        .map_or(root.line, |entry| entry.line);
+    let line = root.entries().iter().find(|entry| entry.key == "spec").map_or(root.line, |entry| entry.line);
     if !matches!(spec.kind, Kind::Mapping(_)) {
         let (message, remedy) = shape::wrong_type(spec, &SCHEMA);
         walk.error("spec", line, message, remedy);
@@ -167,17 +132,8 @@ fn judged(walk: &mut Walk, root: &Node) -> Option<AuditPolicySpec> {
 /// Checks what stands around the spec.
 fn envelope(walk: &mut Walk, root: &Node) {
     let fields = ["apiVersion", "kind", "metadata", "spec", "status"];
-    for entry in root
-        .entries()
-        .iter()
-        .filter(|entry| !fields.contains(&entry.key.as_str()))
-    {
-        walk.unknown_field(
-            &entry.key,
-            fields.into_iter(),
-            &path::member("", &entry.key),
-            entry.line,
-        );
+    for entry in root.entries().iter().filter(|entry| !fields.contains(&entry.key.as_str())) {
+        walk.unknown_field(&entry.key, fields.into_iter(), &path::member("", &entry.key), entry.line);
     }
     for (field, expected) in [("apiVersion", API_VERSION), ("kind", KIND)] {
         let (line, found) = match root.entries().iter().find(|entry| entry.key == field) {
@@ -185,22 +141,14 @@ fn envelope(walk: &mut Walk, root: &Node) {
             Some(entry) => (entry.line, shape::shown(&entry.value.to_value())),
             None => (root.line, "missing".to_owned()),
         };
-        walk.error(
-            field,
-            line,
-            format!("this is {found}"),
-            format!("write {field}: {expected}"),
-        );
+        walk.error(field, line, format!("this is {found}"), format!("write {field}: {expected}"));
     }
     let metadata = root.entries().iter().find(|entry| entry.key == "metadata");
     let line = metadata.map_or(root.line, |entry| entry.line);
     let name = metadata.and_then(|entry| entry.value.get("name"));
     let (line, found) = match (name, name.and_then(Node::as_str)) {
         (_, Some(text)) if is_policy_name(text) => return,
-        (Some(node), _) => (
-            node.line,
-            format!("{} is no name of a policy", shape::shown(&node.to_value())),
-        ),
+        (Some(node), _) => (node.line, format!("{} is no name of a policy", shape::shown(&node.to_value()))),
         (None, _) => (line, "this is missing".to_owned()),
     };
     walk.error(
@@ -212,7 +160,5 @@ fn envelope(walk: &mut Walk, root: &Node) {
 }
 
 fn is_policy_name(text: &str) -> bool {
-    shape::is_name(text)
-        && text.len() <= NAME_LENGTH
-        && text.starts_with(|first: char| first.is_ascii_lowercase())
+    shape::is_name(text) && text.len() <= NAME_LENGTH && text.starts_with(|first: char| first.is_ascii_lowercase())
 }

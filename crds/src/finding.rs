@@ -45,28 +45,14 @@ impl Finding {
         message: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        Self {
-            severity,
-            path: path.into(),
-            line: None,
-            message: message.into(),
-            remedy: remedy.into(),
-        }
+        Self { severity, path: path.into(), line: None, message: message.into(), remedy: remedy.into() }
     }
 
-    pub(crate) fn error(
-        path: impl Into<String>,
-        message: impl Into<String>,
-        remedy: impl Into<String>,
-    ) -> Self {
+    pub(crate) fn error(path: impl Into<String>, message: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self::new(Severity::Error, path, message, remedy)
     }
 
-    pub(crate) fn warning(
-        path: impl Into<String>,
-        message: impl Into<String>,
-        remedy: impl Into<String>,
-    ) -> Self {
+    pub(crate) fn warning(path: impl Into<String>, message: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self::new(Severity::Warning, path, message, remedy)
     }
 

@@ -14,10 +14,7 @@
     clippy::doc_markdown,
     reason = "`kubectl explain` shows the comments of fields, and backticks would be noise there"
 )]
-#![allow(
-    unreachable_pub,
-    reason = "the derive of schemas puts a copy of each type into a function"
-)]
+#![allow(unreachable_pub, reason = "the derive of schemas puts a copy of each type into a function")]
 
 mod agent;
 pub mod bounds;
@@ -48,18 +45,14 @@ pub use policy::{AuditPolicy, AuditPolicySpec};
 pub use protect::{Protect, WhenUnsupported};
 pub use quantity::{ByteSize, MinFree, ParseQuantityError};
 pub use retention::{OnPressure, Retention};
-pub use rotation::{
-    Compression, Cycle, FileRotation, Process, Reopen, ReopenType, Rotation, RotationMode, Signal,
-};
+pub use rotation::{Compression, Cycle, FileRotation, Process, Reopen, ReopenType, Rotation, RotationMode, Signal};
 pub use schema::{crd, crd_yaml};
 pub use secret::{SecretKey, Tls};
 pub use sink::{
-    CloudWatch, Elasticsearch, ElasticsearchAuth, Encoding, Facility, FileSink, Kafka,
-    KafkaCompression, OutOfRange, PartitionBy, RETENTION_DAYS as CLOUD_WATCH_RETENTION_DAYS, Sasl,
-    SaslMechanism, Severity as SyslogSeverity, Sink, SinkType, SyslogSink, SyslogTransport,
+    CloudWatch, Elasticsearch, ElasticsearchAuth, Encoding, Facility, FileSink, Kafka, KafkaCompression, OutOfRange,
+    PartitionBy, RETENTION_DAYS as CLOUD_WATCH_RETENTION_DAYS, Sasl, SaslMechanism, Severity as SyslogSeverity, Sink,
+    SinkType, SyslogSink, SyslogTransport,
 };
-pub use source::{
-    Envelope, FileSource, ListenTransport, Source, SourceType, StartAt, SyslogSource,
-};
+pub use source::{Envelope, FileSource, ListenTransport, Source, SourceType, StartAt, SyslogSource};
 pub use status::{AuditPolicyStatus, Nodes, SinkState, SinkStatus};
 pub use validate::validate;

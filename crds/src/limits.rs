@@ -33,12 +33,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            in_flight: IN_FLIGHT,
-            line: LINE,
-            open_files: OPEN_FILES,
-            drain_seconds: DRAIN_SECONDS,
-        }
+        Self { in_flight: IN_FLIGHT, line: LINE, open_files: OPEN_FILES, drain_seconds: DRAIN_SECONDS }
     }
 }
 

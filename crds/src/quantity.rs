@@ -8,18 +8,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// The suffixes, the largest first, so that a size is written with the largest one that divides it.
-const BINARY: [(&str, u64); 4] = [
-    ("Ti", 1 << 40),
-    ("Gi", 1 << 30),
-    ("Mi", 1 << 20),
-    ("Ki", 1 << 10),
-];
-const DECIMAL: [(&str, u64); 4] = [
-    ("T", 1_000_000_000_000),
-    ("G", 1_000_000_000),
-    ("M", 1_000_000),
-    ("k", 1_000),
-];
+const BINARY: [(&str, u64); 4] = [("Ti", 1 << 40), ("Gi", 1 << 30), ("Mi", 1 << 20), ("Ki", 1 << 10)];
+const DECIMAL: [(&str, u64); 4] = [("T", 1_000_000_000_000), ("G", 1_000_000_000), ("M", 1_000_000), ("k", 1_000)];
 
 /// Why a text is no size.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,10 +53,7 @@ impl ByteSize {
 
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match BINARY
-            .iter()
-            .find(|(_, unit)| self.0 != 0 && self.0.is_multiple_of(*unit))
-        {
+        match BINARY.iter().find(|(_, unit)| self.0 != 0 && self.0.is_multiple_of(*unit)) {
             Some((suffix, unit)) => write!(f, "{}{suffix}", self.0 / unit),
             None => write!(f, "{}", self.0),
         }
@@ -81,11 +68,7 @@ impl FromStr for ByteSize {
         let (number, suffix) = text.split_at(digits);
         let unit = match suffix {
             "" => Some(1),
-            _ => BINARY
-                .iter()
-                .chain(&DECIMAL)
-                .find(|(name, _)| *name == suffix)
-                .map(|(_, unit)| *unit),
+            _ => BINARY.iter().chain(&DECIMAL).find(|(name, _)| *name == suffix).map(|(_, unit)| *unit),
         };
         let (Some(unit), false) = (unit, number.is_empty()) else {
             return Err(ParseQuantityError(format!("{text:?} is not a size")));
@@ -96,9 +79,7 @@ impl FromStr for ByteSize {
             .and_then(|number| number.checked_mul(unit))
             .filter(|bytes| i64::try_from(*bytes).is_ok())
             .map(Self)
-            .ok_or_else(|| {
-                ParseQuantityError(format!("{text:?} is more bytes than can be counted"))
-            })
+            .ok_or_else(|| ParseQuantityError(format!("{text:?} is more bytes than can be counted")))
     }
 }
 
@@ -160,9 +141,7 @@ impl FromStr for MinFree {
         };
         match percent.parse() {
             Ok(percent @ 1..=99) if !text.starts_with('+') => Ok(Self::Percent(percent)),
-            _ => Err(ParseQuantityError(format!(
-                "{text:?} is not a share from 1% to 99%"
-            ))),
+            _ => Err(ParseQuantityError(format!("{text:?} is not a share from 1% to 99%"))),
         }
     }
 }
@@ -250,18 +229,7 @@ mod tests {
 
     #[test]
     fn nonsense_is_no_size() {
-        for text in [
-            "",
-            "Mi",
-            "-1",
-            "+1",
-            "1.5Gi",
-            "10 Mi",
-            "1mi",
-            "1MB",
-            "99999999999Ti",
-            "18446744073709551616",
-        ] {
+        for text in ["", "Mi", "-1", "+1", "1.5Gi", "10 Mi", "1mi", "1MB", "99999999999Ti", "18446744073709551616"] {
             assert!(text.parse::<ByteSize>().is_err(), "{text}");
         }
     }
@@ -277,14 +245,8 @@ mod tests {
 
     #[test]
     fn a_plain_number_is_bytes() {
-        assert_eq!(
-            serde_json::from_str::<ByteSize>("4096").unwrap(),
-            ByteSize::kib(4)
-        );
-        assert_eq!(
-            serde_json::from_str::<MinFree>("4096").unwrap(),
-            MinFree::Bytes(ByteSize::kib(4))
-        );
+        assert_eq!(serde_json::from_str::<ByteSize>("4096").unwrap(), ByteSize::kib(4));
+        assert_eq!(serde_json::from_str::<MinFree>("4096").unwrap(), MinFree::Bytes(ByteSize::kib(4)));
         assert!(serde_json::from_str::<ByteSize>("-1").is_err());
         assert!(serde_json::from_str::<ByteSize>("true").is_err());
     }

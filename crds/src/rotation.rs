@@ -171,10 +171,6 @@ pub struct FileRotation {
 
 impl Default for FileRotation {
     fn default() -> Self {
-        Self {
-            max_size: MAX_SIZE,
-            cycle: Cycle::None,
-            compression: Compression::Gzip,
-        }
+        Self { max_size: MAX_SIZE, cycle: Cycle::None, compression: Compression::Gzip }
     }
 }

@@ -76,9 +76,8 @@ pub fn crd() -> CustomResourceDefinition {
 
 /// The `CustomResourceDefinition` as YAML.
 pub fn crd_yaml() -> String {
-    let mut text = String::from(
-        "# Generated from the types of the crate waybill-crds: cargo run -p waybill-crds --example crd\n",
-    );
+    let mut text =
+        String::from("# Generated from the types of the crate waybill-crds: cargo run -p waybill-crds --example crd\n");
     if let Ok(value) = serde_json::to_value(crd()) {
         yaml::write(&mut text, &value);
     }
@@ -89,19 +88,12 @@ fn tidy(value: &mut Value) {
     match value {
         Value::Object(map) => {
             map.remove("nullable");
-            if map
-                .get("format")
-                .and_then(Value::as_str)
-                .is_some_and(|format| format.starts_with("uint"))
-            {
+            if map.get("format").and_then(Value::as_str).is_some_and(|format| format.starts_with("uint")) {
                 map.remove("format");
             }
             if let Some(Value::String(text)) = map.get_mut("description") {
-                *text = text
-                    .split("\n\n")
-                    .map(|paragraph| paragraph.replace('\n', " "))
-                    .collect::<Vec<_>>()
-                    .join("\n\n");
+                *text =
+                    text.split("\n\n").map(|paragraph| paragraph.replace('\n', " ")).collect::<Vec<_>>().join("\n\n");
             }
             map.values_mut().for_each(tidy);
         }

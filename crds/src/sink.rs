@@ -79,16 +79,12 @@ impl Sink {
 
     /// Whether this sink delivers the source of that name.
     pub fn takes(&self, source: &str) -> bool {
-        self.sources
-            .as_ref()
-            .is_none_or(|names| names.iter().any(|name| name == source))
+        self.sources.as_ref().is_none_or(|names| names.iter().any(|name| name == source))
     }
 }
 
 /// What kind of place records go to.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum SinkType {
     /// Apache Kafka.
     Kafka,
@@ -106,14 +102,8 @@ pub enum SinkType {
 
 impl SinkType {
     /// Every type, in the order of the documentation.
-    pub const ALL: [Self; 6] = [
-        Self::Kafka,
-        Self::Elasticsearch,
-        Self::CloudWatch,
-        Self::Syslog,
-        Self::File,
-        Self::Stdout,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Kafka, Self::Elasticsearch, Self::CloudWatch, Self::Syslog, Self::File, Self::Stdout];
 
     /// The name that a policy uses.
     pub const fn name(self) -> &'static str {

@@ -73,9 +73,7 @@ pub struct SinkStatus {
 }
 
 /// How a sink fares.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum SinkState {
     /// Records arrive.
     Delivering,

@@ -34,17 +34,11 @@ pub(crate) struct Places {
 
 impl Places {
     fn source(&self, index: usize) -> String {
-        format!(
-            "spec.sources[{}]",
-            self.sources.get(index).copied().unwrap_or(index)
-        )
+        format!("spec.sources[{}]", self.sources.get(index).copied().unwrap_or(index))
     }
 
     fn sink(&self, index: usize) -> String {
-        format!(
-            "spec.sinks[{}]",
-            self.sinks.get(index).copied().unwrap_or(index)
-        )
+        format!("spec.sinks[{}]", self.sinks.get(index).copied().unwrap_or(index))
     }
 }
 

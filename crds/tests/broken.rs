@@ -38,11 +38,7 @@ spec:
 ";
 
 /// What is replaced, by what, and the findings: severity, line, path, a part of the text.
-type Case = (
-    &'static str,
-    &'static str,
-    &'static [(Severity, usize, &'static str, &'static str)],
-);
+type Case = (&'static str, &'static str, &'static [(Severity, usize, &'static str, &'static str)]);
 
 use Severity::{Error, Skipped, Warning};
 
@@ -116,14 +112,12 @@ fn each_mistake_is_named_with_its_place() {
         let text = BASE.replacen(from, to, 1);
         let document = read(&text);
         let matches = document.findings.len() == expected.len()
-            && document.findings.iter().zip(*expected).all(
-                |(found, (severity, line, path, part))| {
-                    found.severity == *severity
-                        && found.line == Some(*line)
-                        && found.path.starts_with(path)
-                        && found.to_string().contains(part)
-                },
-            );
+            && document.findings.iter().zip(*expected).all(|(found, (severity, line, path, part))| {
+                found.severity == *severity
+                    && found.line == Some(*line)
+                    && found.path.starts_with(path)
+                    && found.to_string().contains(part)
+            });
         let broken = expected.iter().any(|(severity, ..)| *severity == Error);
         if !matches || document.spec.is_none() != broken {
             let _ = writeln!(wrong, "{from:?} -> {to:?}:");
@@ -150,11 +144,7 @@ fn all_mistakes_are_reported_at_once() {
         .replace("/var/lib/waybill/a.log", "a.log")
         .replace("Europe/Berlin", "Nowhere");
     let document = read(&text);
-    let paths: Vec<&str> = document
-        .findings
-        .iter()
-        .map(|finding| finding.path.as_str())
-        .collect();
+    let paths: Vec<&str> = document.findings.iter().map(|finding| finding.path.as_str()).collect();
     assert_eq!(
         paths,
         [
@@ -170,9 +160,7 @@ fn all_mistakes_are_reported_at_once() {
 
 #[test]
 fn what_is_skipped_is_left_out_and_the_rest_keeps_its_place() {
-    let text = BASE
-        .replace("format: V2RayAccess", "format: NextYear")
-        .replace("$.ts", "ts");
+    let text = BASE.replace("format: V2RayAccess", "format: NextYear").replace("$.ts", "ts");
     let document = read(&text);
     assert_eq!(document.findings[0].severity, Skipped);
     assert_eq!(document.findings[1].path, "spec.sources[1].json.time");
@@ -181,11 +169,7 @@ fn what_is_skipped_is_left_out_and_the_rest_keeps_its_place() {
     let document = read(&BASE.replace("format: V2RayAccess", "format: NextYear"));
     let spec = document.spec.unwrap();
     assert_eq!(spec.sources.len(), 1);
-    assert_eq!(
-        spec.sinks.len(),
-        2,
-        "a sink may name a source that was left out"
-    );
+    assert_eq!(spec.sinks.len(), 2, "a sink may name a source that was left out");
 }
 
 #[test]

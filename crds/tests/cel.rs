@@ -33,26 +33,10 @@ fn a_whole_policy_breaks_no_rule() {
 #[allow(clippy::too_many_lines, reason = "it is one table")]
 fn rules_and_validation_find_the_same_mistakes() {
     let cases = [
-        (
-            "/spec/sources/0/file",
-            json!(null),
-            "type File needs the object file",
-        ),
-        (
-            "/spec/sources/0/syslog",
-            json!({"listen": "0.0.0.0:5514"}),
-            "type Syslog needs the object syslog",
-        ),
-        (
-            "/spec/sources/0/json",
-            json!({"time": "$.ts"}),
-            "json is for format Json",
-        ),
-        (
-            "/spec/sources/0/rotation/mode",
-            json!("Rename"),
-            "mode Rename needs reopen",
-        ),
+        ("/spec/sources/0/file", json!(null), "type File needs the object file"),
+        ("/spec/sources/0/syslog", json!({"listen": "0.0.0.0:5514"}), "type Syslog needs the object syslog"),
+        ("/spec/sources/0/json", json!({"time": "$.ts"}), "json is for format Json"),
+        ("/spec/sources/0/rotation/mode", json!("Rename"), "mode Rename needs reopen"),
         (
             "/spec/sources/0/rotation/reopen",
             json!({"type": "V2RayApi", "address": "127.0.0.1:10085"}),
@@ -73,94 +57,27 @@ fn rules_and_validation_find_the_same_mistakes() {
             json!({"mode": "Rename", "reopen": {"type": "V2RayApi"}}),
             "type V2RayApi needs address",
         ),
-        (
-            "/spec/killSwitch/engaged",
-            json!(true),
-            "an engaged kill switch needs a reason",
-        ),
-        (
-            "/spec/sources/0/killSwitch/engaged",
-            json!(true),
-            "an engaged kill switch needs a reason",
-        ),
-        (
-            "/spec/sinks/0/killSwitch/engaged",
-            json!(true),
-            "an engaged kill switch needs a reason",
-        ),
-        (
-            "/spec/sinks/0/kafka",
-            json!(null),
-            "type Kafka needs the object kafka",
-        ),
-        (
-            "/spec/sinks/1/elasticsearch",
-            json!(null),
-            "type Elasticsearch needs the object",
-        ),
-        (
-            "/spec/sinks/2/cloudWatch",
-            json!(null),
-            "type CloudWatch needs the object",
-        ),
-        (
-            "/spec/sinks/3/syslog",
-            json!(null),
-            "type Syslog needs the object",
-        ),
-        (
-            "/spec/sinks/4/file",
-            json!(null),
-            "type File needs the object",
-        ),
-        (
-            "/spec/sinks/5/file",
-            json!({"path": "/a"}),
-            "type File needs the object",
-        ),
-        (
-            "/spec/sinks/0/sources",
-            json!([]),
-            "an empty list of sources",
-        ),
-        (
-            "/spec/sinks/0/sources",
-            json!(["nobody"]),
-            "a sink names a source that does not exist",
-        ),
-        (
-            "/spec/sinks/0/kafka/tls",
-            json!({"certificate": {"secret": "a", "key": "b"}}),
-            "certificate and privateKey",
-        ),
-        (
-            "/spec/sinks/1/elasticsearch/auth",
-            json!({}),
-            "either apiKey, or username",
-        ),
-        (
-            "/spec/sinks/1/elasticsearch/auth",
-            json!({"username": "a"}),
-            "username and password go together",
-        ),
-        (
-            "/spec/sinks/2/cloudWatch/retentionDays",
-            json!(100),
-            "CloudWatch keeps logs for 1, 3, 5",
-        ),
-        (
-            "/spec/sinks/3/syslog/transport",
-            json!("Tcp"),
-            "tls is for transport Tls",
-        ),
+        ("/spec/killSwitch/engaged", json!(true), "an engaged kill switch needs a reason"),
+        ("/spec/sources/0/killSwitch/engaged", json!(true), "an engaged kill switch needs a reason"),
+        ("/spec/sinks/0/killSwitch/engaged", json!(true), "an engaged kill switch needs a reason"),
+        ("/spec/sinks/0/kafka", json!(null), "type Kafka needs the object kafka"),
+        ("/spec/sinks/1/elasticsearch", json!(null), "type Elasticsearch needs the object"),
+        ("/spec/sinks/2/cloudWatch", json!(null), "type CloudWatch needs the object"),
+        ("/spec/sinks/3/syslog", json!(null), "type Syslog needs the object"),
+        ("/spec/sinks/4/file", json!(null), "type File needs the object"),
+        ("/spec/sinks/5/file", json!({"path": "/a"}), "type File needs the object"),
+        ("/spec/sinks/0/sources", json!([]), "an empty list of sources"),
+        ("/spec/sinks/0/sources", json!(["nobody"]), "a sink names a source that does not exist"),
+        ("/spec/sinks/0/kafka/tls", json!({"certificate": {"secret": "a", "key": "b"}}), "certificate and privateKey"),
+        ("/spec/sinks/1/elasticsearch/auth", json!({}), "either apiKey, or username"),
+        ("/spec/sinks/1/elasticsearch/auth", json!({"username": "a"}), "username and password go together"),
+        ("/spec/sinks/2/cloudWatch/retentionDays", json!(100), "CloudWatch keeps logs for 1, 3, 5"),
+        ("/spec/sinks/3/syslog/transport", json!("Tcp"), "tls is for transport Tls"),
     ];
     for (pointer, value, message) in cases {
         let mut object = object();
         let (parent, field) = pointer.rsplit_once('/').unwrap();
-        let parent = object
-            .pointer_mut(parent)
-            .and_then(Value::as_object_mut)
-            .unwrap();
+        let parent = object.pointer_mut(parent).and_then(Value::as_object_mut).unwrap();
         if value.is_null() {
             parent.remove(field);
         } else {
@@ -170,10 +87,7 @@ fn rules_and_validation_find_the_same_mistakes() {
         let spec: AuditPolicySpec = serde_json::from_value(object["spec"].clone()).unwrap();
         object["spec"] = serde_json::to_value(&spec).unwrap();
         let messages = broken(&object, None);
-        assert!(
-            messages.iter().any(|found| found.contains(message)),
-            "{pointer} {value}: {messages:?}"
-        );
+        assert!(messages.iter().any(|found| found.contains(message)), "{pointer} {value}: {messages:?}");
         assert!(!validate(&spec).is_empty(), "{pointer} {value}");
     }
 }
@@ -187,11 +101,7 @@ fn a_socket_has_no_files() {
     });
     let spec: AuditPolicySpec = serde_json::from_value(object["spec"].clone()).unwrap();
     object["spec"] = serde_json::to_value(&spec).unwrap();
-    assert!(
-        broken(&object, None)
-            .iter()
-            .any(|message| message.contains("are for type File"))
-    );
+    assert!(broken(&object, None).iter().any(|message| message.contains("are for type File")));
     assert_eq!(validate(&spec)[0].path, "spec.sources[1].protect");
 }
 
@@ -199,14 +109,9 @@ fn a_socket_has_no_files() {
 fn lifting_a_switch_needs_a_name() {
     let calm = object();
     let mut thrown = calm.clone();
-    thrown["spec"]["killSwitch"] =
-        json!({"engaged": true, "mode": "Hold", "reason": "leak", "requestedBy": "me"});
+    thrown["spec"]["killSwitch"] = json!({"engaged": true, "mode": "Hold", "reason": "leak", "requestedBy": "me"});
     assert_eq!(broken(&thrown, Some(&calm)), [""; 0]);
-    assert!(
-        broken(&calm, Some(&thrown))
-            .iter()
-            .any(|message| message.contains("whoever throws or lifts"))
-    );
+    assert!(broken(&calm, Some(&thrown)).iter().any(|message| message.contains("whoever throws or lifts")));
     let mut lifted = calm;
     lifted["spec"]["killSwitch"]["requestedBy"] = json!("me");
     assert_eq!(broken(&lifted, Some(&thrown)), [""; 0]);
@@ -214,13 +119,9 @@ fn lifting_a_switch_needs_a_name() {
 
 #[test]
 fn the_name_is_bounded() {
-    for (name, usable) in [
-        ("gateways", true),
-        ("a-1", true),
-        ("1a", false),
-        ("a.b", false),
-        ("a".repeat(41).as_str(), false),
-    ] {
+    for (name, usable) in
+        [("gateways", true), ("a-1", true), ("1a", false), ("a.b", false), ("a".repeat(41).as_str(), false)]
+    {
         let mut object = object();
         object["metadata"]["name"] = json!(name);
         assert_eq!(broken(&object, None).is_empty(), usable, "{name}");

@@ -36,32 +36,18 @@ fn the_committed_definition_is_current() {
 #[test]
 fn it_is_named_as_the_contract_says() {
     let crd = crd();
-    assert_eq!(
-        crd.metadata.name.as_deref(),
-        Some("auditpolicies.waybill.dev")
-    );
+    assert_eq!(crd.metadata.name.as_deref(), Some("auditpolicies.waybill.dev"));
     assert_eq!(crd.spec.scope, "Cluster");
     assert_eq!(crd.spec.names.short_names, Some(vec!["ap".to_owned()]));
     assert_eq!(crd.spec.names.categories, Some(vec!["waybill".to_owned()]));
-    assert!(
-        crd.spec.versions[0]
-            .subresources
-            .as_ref()
-            .is_some_and(|subresources| subresources.status.is_some())
-    );
+    assert!(crd.spec.versions[0].subresources.as_ref().is_some_and(|subresources| subresources.status.is_some()));
 }
 
 #[test]
 fn nothing_is_left_of_what_the_api_server_does_not_know() {
     walk(&schema(), "", &mut |path, map| {
-        assert!(
-            !map.contains_key("nullable") && !map.contains_key("x-waybill"),
-            "{path}"
-        );
-        assert!(
-            !map.contains_key("oneOf") && !map.contains_key("anyOf") && !map.contains_key("$ref"),
-            "{path}"
-        );
+        assert!(!map.contains_key("nullable") && !map.contains_key("x-waybill"), "{path}");
+        assert!(!map.contains_key("oneOf") && !map.contains_key("anyOf") && !map.contains_key("$ref"), "{path}");
     });
 }
 
@@ -72,37 +58,22 @@ fn every_field_is_explained() {
             return;
         };
         for (name, property) in properties {
-            assert!(
-                property["description"]
-                    .as_str()
-                    .is_some_and(|text| !text.is_empty()),
-                "{path}.{name}"
-            );
+            assert!(property["description"].as_str().is_some_and(|text| !text.is_empty()), "{path}.{name}");
         }
     });
 }
 
 #[test]
 fn everything_that_a_person_writes_is_bounded() {
-    walk(
-        &schema()["properties"]["spec"],
-        "spec",
-        &mut |path, map| match map.get("type").and_then(Value::as_str) {
-            Some("string") => {
-                let format = map.contains_key("format");
-                assert!(
-                    map.contains_key("maxLength") || map.contains_key("enum") || format,
-                    "{path}"
-                );
-            }
-            Some("array") => assert!(map.contains_key("maxItems"), "{path}"),
-            Some("object") => assert!(
-                map.contains_key("properties") || map.contains_key("maxProperties"),
-                "{path}"
-            ),
-            _ => {}
-        },
-    );
+    walk(&schema()["properties"]["spec"], "spec", &mut |path, map| match map.get("type").and_then(Value::as_str) {
+        Some("string") => {
+            let format = map.contains_key("format");
+            assert!(map.contains_key("maxLength") || map.contains_key("enum") || format, "{path}");
+        }
+        Some("array") => assert!(map.contains_key("maxItems"), "{path}"),
+        Some("object") => assert!(map.contains_key("properties") || map.contains_key("maxProperties"), "{path}"),
+        _ => {}
+    });
 }
 
 #[test]

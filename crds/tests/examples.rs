@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use waybill_crds::{
-    ByteSize, Compression, Cycle, Document, Encoding, Envelope, Format, KillSwitchMode, MinFree,
-    RotationMode, SinkType, SourceType, StartAt, read, validate,
+    ByteSize, Compression, Cycle, Document, Encoding, Envelope, Format, KillSwitchMode, MinFree, RotationMode,
+    SinkType, SourceType, StartAt, read, validate,
 };
 
 const GATEWAYS: &str = include_str!("../examples/gateways.yaml");
@@ -11,16 +11,7 @@ const QUICKSTART: &str = include_str!("../examples/quickstart.yaml");
 
 fn clean(text: &str) -> Document {
     let document = read(text);
-    assert_eq!(
-        document.findings,
-        [],
-        "{}",
-        document
-            .findings
-            .iter()
-            .map(|f| format!("{f}\n"))
-            .collect::<String>()
-    );
+    assert_eq!(document.findings, [], "{}", document.findings.iter().map(|f| format!("{f}\n")).collect::<String>());
     document
 }
 
@@ -63,36 +54,18 @@ fn what_is_not_written_has_its_default() {
     assert_eq!(source.rotation.mode, RotationMode::Observe);
     assert_eq!(source.effective_retention(), None);
     let file = source.file.as_ref().unwrap();
-    assert_eq!(
-        (file.envelope, file.start_at),
-        (Envelope::Cri, StartAt::Oldest)
-    );
+    assert_eq!((file.envelope, file.start_at), (Envelope::Cri, StartAt::Oldest));
 
     let sink = &spec.sinks[0];
     assert_eq!(sink.encoding, Encoding::Ecs);
     let file = sink.file.as_ref().unwrap();
     assert_eq!(file.rotation.max_size, ByteSize::mib(100));
-    assert_eq!(
-        (file.rotation.cycle, file.rotation.compression),
-        (Cycle::None, Compression::Gzip)
-    );
-    assert_eq!(
-        (file.retention.max_age_days, file.retention.max_files),
-        (90, 14)
-    );
+    assert_eq!((file.rotation.cycle, file.rotation.compression), (Cycle::None, Compression::Gzip));
+    assert_eq!((file.retention.max_age_days, file.retention.max_files), (90, 14));
 
-    assert_eq!(
-        spec.agent.tolerations[0].operator.as_deref(),
-        Some("Exists")
-    );
-    assert_eq!(
-        spec.agent.update_strategy.max_unavailable.to_string(),
-        "10%"
-    );
-    assert_eq!(
-        spec.agent.resources.effective().limits["memory"].as_str(),
-        "192Mi"
-    );
+    assert_eq!(spec.agent.tolerations[0].operator.as_deref(), Some("Exists"));
+    assert_eq!(spec.agent.update_strategy.max_unavailable.to_string(), "10%");
+    assert_eq!(spec.agent.resources.effective().limits["memory"].as_str(), "192Mi");
 }
 
 #[test]
@@ -105,10 +78,7 @@ fn json_is_read_as_well_and_nothing_is_lost_on_the_way() {
         "spec": spec,
         "status": {"anything": true},
     });
-    for text in [
-        json.to_string(),
-        serde_json::to_string_pretty(&json).unwrap(),
-    ] {
+    for text in [json.to_string(), serde_json::to_string_pretty(&json).unwrap()] {
         assert_eq!(clean(&text).spec.as_ref(), Some(&spec));
     }
 }

@@ -12,11 +12,7 @@ const GATEWAYS: &str = include_str!("../examples/gateways.yaml");
 fn timed(text: &str) -> Document {
     let start = Instant::now();
     let document = read(text);
-    assert!(
-        start.elapsed() < Duration::from_secs(20),
-        "{:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
     document
 }
 
@@ -24,10 +20,7 @@ fn refused(text: &str, message: &str) {
     let document = timed(text);
     assert!(document.spec.is_none());
     assert!(
-        document
-            .findings
-            .iter()
-            .any(|finding| finding.message.contains(message)),
+        document.findings.iter().any(|finding| finding.message.contains(message)),
         "{:?}",
         document.findings.first()
     );
@@ -38,11 +31,7 @@ fn a_bomb_of_aliases_is_refused() {
     let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..30 {
         let before = format!("*a{}", level - 1);
-        let _ = writeln!(
-            text,
-            "a{level}: &a{level} [{}]",
-            vec![before; 10].join(", ")
-        );
+        let _ = writeln!(text, "a{level}: &a{level} [{}]", vec![before; 10].join(", "));
     }
     refused(&text, "too many values");
 }
@@ -132,10 +121,7 @@ fn what_is_repeated_in_a_message_is_short_and_harmless() {
 
 #[test]
 fn every_prefix_of_a_policy_is_read() {
-    for end in (0..GATEWAYS.len())
-        .filter(|end| GATEWAYS.is_char_boundary(*end))
-        .step_by(7)
-    {
+    for end in (0..GATEWAYS.len()).filter(|end| GATEWAYS.is_char_boundary(*end)).step_by(7) {
         read(&GATEWAYS[..end]);
     }
 }

@@ -147,7 +147,12 @@ impl Agent {
         let mut store = store;
         let now = Now::read();
         if opened.fresh {
-            store.enter(now.wall, Action::StateEmpty, "the state begins empty", &json!({"dir": state_dir.to_string_lossy()}));
+            store.enter(
+                now.wall,
+                Action::StateEmpty,
+                "the state begins empty",
+                &json!({"dir": state_dir.to_string_lossy()}),
+            );
         }
         if let Some(aside) = &opened.set_aside {
             let message = format!("the state of another machine was set aside as {}", aside.display());
@@ -200,7 +205,9 @@ impl Agent {
         let _sent = events.send(Event::Drain(deadline));
         ended.store(true, Ordering::Relaxed);
         let _sent = events.send(Event::Committed);
-        let engine = thread.join().map_err(|_| Error::Io { what: "finish".into(), source: std::io::Error::other("the engine panicked") })?;
+        let engine = thread
+            .join()
+            .map_err(|_| Error::Io { what: "finish".into(), source: std::io::Error::other("the engine panicked") })?;
         finish(engine, &state_dir);
         sinks.finish();
         Ok(())
@@ -219,11 +226,7 @@ fn drive(mut engine: Engine, inbox: &Receiver<Event>, ended: &AtomicBool, turned
                 return engine;
             }
         }
-        let first = if turn.busy {
-            inbox.try_recv().ok()
-        } else {
-            inbox.recv_deadline(turn.next).ok()
-        };
+        let first = if turn.busy { inbox.try_recv().ok() } else { inbox.recv_deadline(turn.next).ok() };
         let Some(first) = first else { continue };
         let mut gather = matches!(first, Event::Hint(_));
         engine.handle(first, Now::read());
@@ -245,15 +248,24 @@ fn drive(mut engine: Engine, inbox: &Receiver<Event>, ended: &AtomicBool, turned
 fn finish(engine: Engine, state_dir: &Path) {
     let now = Now::read();
     let report = engine.report(now);
-    let pending: Vec<_> = report.lanes.iter().map(|l| json!({"lane": l.name, "bytes": l.pending.bytes, "records": l.pending.records})).collect();
+    let pending: Vec<_> = report
+        .lanes
+        .iter()
+        .map(|l| json!({"lane": l.name, "bytes": l.pending.bytes, "records": l.pending.records}))
+        .collect();
     let bytes: u64 = report.lanes.iter().map(|l| l.pending.bytes).sum();
-    engine.stop(now, &format!("waybill stopped with {bytes} bytes pending in {}", state_dir.display()), &json!({"pending": pending}));
+    engine.stop(
+        now,
+        &format!("waybill stopped with {bytes} bytes pending in {}", state_dir.display()),
+        &json!({"pending": pending}),
+    );
 }
 
 fn reload(text: &std::io::Result<String>, options: &Options, sinks: &mut Sinks, events: &Sender<Event>) {
     let event = match text {
         Ok(text) => {
-            let Resolved { plan, findings, switches } = resolve(text, options.state_dir.as_deref(), options.archive.as_deref());
+            let Resolved { plan, findings, switches } =
+                resolve(text, options.state_dir.as_deref(), options.archive.as_deref());
             findings.iter().for_each(|f| tracing::warn!(path = f.path, line = f.line, "{}; {}", f.message, f.remedy));
             match plan {
                 Some(plan) => {
@@ -335,7 +347,8 @@ fn open_state(dir: &Path, machine: &str) -> Result<(OpenedState, Store, Sender<E
 fn start_watch(events: &Sender<Event>) -> Option<Watch> {
     let hints = events.clone();
     // Hints beyond the bound are not needed: everything is looked at anyway.
-    let watch = Watch::start(move |hint| if hints.len() < EVENTS { hints.send(Event::Hint(hint)).is_ok() } else { true });
+    let watch =
+        Watch::start(move |hint| if hints.len() < EVENTS { hints.send(Event::Hint(hint)).is_ok() } else { true });
     match watch {
         Ok(watch) => Some(watch),
         Err(error) => {

@@ -18,7 +18,10 @@ use clap::Parser;
 /// Reads the audit files that a policy names, turns each line into one canonical record, and delivers it to every sink of the policy. One
 /// document, an AuditPolicy, says all of it; it is the same file that Kubernetes takes.
 #[derive(Debug, Parser)]
-#[command(name = "waybill", version, after_long_help = "\
+#[command(
+    name = "waybill",
+    version,
+    after_long_help = "\
 Examples:
   waybill check -f policy.yaml              every mistake in it, with its place
   waybill run -f policy.yaml                ship, until SIGTERM
@@ -31,7 +34,8 @@ Environment:
   WAYBILL_INOTIFY=off     look at the files every half second instead of being told of changes
   WAYBILL_LOG=LEVEL       how much run says on standard error: error, warn, info, debug or trace
 
-Exit status: 0 done, 1 failed, 2 the arguments are wrong, 3 the policy cannot be used.")]
+Exit status: 0 done, 1 failed, 2 the arguments are wrong, 3 the policy cannot be used."
+)]
 #[expect(missing_docs, reason = "each subcommand is explained at its arguments, where its help comes from")]
 pub enum Cli {
     Run(run::RunArgs),

@@ -190,16 +190,31 @@ pub struct Engine {
 
 impl Engine {
     /// Goes on from a state. `watch` may be absent: everything works without.
-    pub fn new(mut store: Store, setup: Setup, plan: Plan, outlets: Vec<(String, Outlet)>, watch: Option<Watch>, now: Now) -> Self {
+    pub fn new(
+        mut store: Store,
+        setup: Setup,
+        plan: Plan,
+        outlets: Vec<(String, Outlet)>,
+        watch: Option<Watch>,
+        now: Now,
+    ) -> Self {
         if store.model().node.control.len() != 16 {
             let control = StreamId::random().0.to_vec();
-            let node = NodeRecord { machine: setup.machine.clone(), control, created: now.wall, policy_digest: String::new() };
+            let node =
+                NodeRecord { machine: setup.machine.clone(), control, created: now.wall, policy_digest: String::new() };
             store.put(Kind::NodePut(node));
         }
         let mut engine = Self {
             store,
             setup,
-            plan: Plan { sources: Vec::new(), sinks: Vec::new(), switches: Vec::new(), lifted: Vec::new(), digest: String::new(), ..plan.clone() },
+            plan: Plan {
+                sources: Vec::new(),
+                sinks: Vec::new(),
+                switches: Vec::new(),
+                lifted: Vec::new(),
+                digest: String::new(),
+                ..plan.clone()
+            },
             discovery: Discovery::new(Vec::new(), &[], Vec::new(), Vec::new()),
             watch,
             streams: HashMap::new(),
@@ -326,7 +341,8 @@ impl Engine {
 
     /// Hands what was put to the writer, and remembers what waits for it.
     fn commit(&mut self, now: Now) {
-        if self.cursors_due.is_some_and(|due| now.mono >= due) || self.store.is_dirty() || !self.undelivered.is_empty() {
+        if self.cursors_due.is_some_and(|due| now.mono >= due) || self.store.is_dirty() || !self.undelivered.is_empty()
+        {
             self.put_cursors();
         }
         if !self.store.is_dirty() && self.undelivered.is_empty() {

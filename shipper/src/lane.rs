@@ -45,10 +45,7 @@ pub struct Delivery {
 impl Delivery {
     /// A delivery that the two gates let pass at this moment.
     pub fn new(number: u32, id: u64, chunk: Arc<Chunk>, lane: &Gate, source: &Gate) -> Self {
-        Self { id, number, chunk,
-            lane: (lane.clone(), lane.epoch()),
-            source: (source.clone(), source.epoch()),
-        }
+        Self { id, number, chunk, lane: (lane.clone(), lane.epoch()), source: (source.clone(), source.epoch()) }
     }
 
     /// The lane's number.

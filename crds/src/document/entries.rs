@@ -25,11 +25,7 @@ pub(super) struct Entries {
 /// Reads a spec, which is an object.
 pub(super) fn read(walk: &mut Walk, spec: &Node, schema: &Value, line: usize) -> Entries {
     let mut places = Places::default();
-    let parts = Parts {
-        node: spec,
-        schema,
-        line,
-    };
+    let parts = Parts { node: spec, schema, line };
 
     let sources = parts.list(walk, "sources", unknown_source);
     places.other_sources = sources.others;
@@ -70,11 +66,7 @@ impl Parts<'_> {
         field: &str,
         unknown: fn(&Node) -> Option<Unknown>,
     ) -> List<T> {
-        let mut list = List {
-            entries: Vec::new(),
-            indices: Vec::new(),
-            others: Vec::new(),
-        };
+        let mut list = List { entries: Vec::new(), indices: Vec::new(), others: Vec::new() };
         let Some(entry) = self.node.entries().iter().find(|entry| entry.key == field) else {
             return list;
         };
@@ -94,10 +86,7 @@ impl Parts<'_> {
                     Some((_, first)) => walk.error(
                         &path::member(&place, "name"),
                         item.get("name").map_or(item.line, |name| name.line),
-                        format!(
-                            "{} is the name of {at}[{first}] too",
-                            shown(&Value::from(name))
-                        ),
+                        format!("{} is the name of {at}[{first}] too", shown(&Value::from(name))),
                         "give each entry a name of its own".to_owned(),
                     ),
                     None => names.push((name, index)),
@@ -126,8 +115,7 @@ impl Parts<'_> {
         let mut schema = self.schema.clone();
         for field in ["sources", "sinks"] {
             // Their entries have been checked: only that they are lists is left.
-            schema["properties"][field] =
-                serde_json::json!({"type": "array", "items": {"x-waybill": CHECKED}});
+            schema["properties"][field] = serde_json::json!({"type": "array", "items": {"x-waybill": CHECKED}});
         }
         walk.check(self.node, &schema, "spec", self.line);
     }
@@ -135,12 +123,7 @@ impl Parts<'_> {
 
 /// Reads one entry, if nothing in it is wrong.
 fn one<T: DeserializeOwned>(walk: &mut Walk, node: &Node, schema: &Value, at: &str) -> Option<T> {
-    let errors = |walk: &Walk| {
-        walk.findings
-            .iter()
-            .filter(|finding| finding.severity == Severity::Error)
-            .count()
-    };
+    let errors = |walk: &Walk| walk.findings.iter().filter(|finding| finding.severity == Severity::Error).count();
     let before = errors(walk);
     walk.check(node, schema, at, node.line);
     if errors(walk) > before {
@@ -151,34 +134,20 @@ fn one<T: DeserializeOwned>(walk: &mut Walk, node: &Node, schema: &Value, at: &s
 
 /// Reads one of the parts that have a default.
 fn part<T: DeserializeOwned>(walk: &mut Walk, spec: &Node, field: &str) -> Option<T> {
-    let entry = spec
-        .entries()
-        .iter()
-        .find(|entry| entry.key == field && !entry.value.is_null())?;
+    let entry = spec.entries().iter().find(|entry| entry.key == field && !entry.value.is_null())?;
     let at = path::member("spec", field);
-    let inside =
-        |finding: &Finding| finding.severity == Severity::Error && finding.path.starts_with(&at);
+    let inside = |finding: &Finding| finding.severity == Severity::Error && finding.path.starts_with(&at);
     if walk.findings.iter().any(inside) {
         return None;
     }
     deserialize(walk, entry.value.to_value(), &at, entry.line)
 }
 
-fn deserialize<T: DeserializeOwned>(
-    walk: &mut Walk,
-    value: Value,
-    at: &str,
-    line: usize,
-) -> Option<T> {
+fn deserialize<T: DeserializeOwned>(walk: &mut Walk, value: Value, at: &str, line: usize) -> Option<T> {
     match serde_json::from_value(value) {
         Ok(value) => Some(value),
         Err(error) => {
-            walk.error(
-                at,
-                line,
-                error.to_string(),
-                "compare with the documentation of the field".to_owned(),
-            );
+            walk.error(at, line, error.to_string(), "compare with the documentation of the field".to_owned());
             None
         }
     }
@@ -193,40 +162,23 @@ struct Unknown {
 }
 
 impl Unknown {
-    fn of(
-        node: &Node,
-        field: &'static str,
-        known: impl Iterator<Item = &'static str> + Clone,
-    ) -> Option<Self> {
+    fn of(node: &Node, field: &'static str, known: impl Iterator<Item = &'static str> + Clone) -> Option<Self> {
         let entry = node.entries().iter().find(|entry| entry.key == field)?;
         let value = entry.value.as_str()?;
         if known.clone().any(|known| known == value) {
             return None;
         }
-        Some(Self {
-            field,
-            value: shown(&Value::from(value)),
-            line: entry.line,
-            near: nearest(value, known),
-        })
+        Some(Self { field, value: shown(&Value::from(value)), line: entry.line, near: nearest(value, known) })
     }
 
     fn report(self, walk: &mut Walk, at: &str) {
-        let Self {
-            field,
-            value,
-            line,
-            near,
-        } = self;
+        let Self { field, value, line, near } = self;
         let remedy = match near {
             Some(near) => format!("did you mean {near}?"),
             None => "run a release that knows it".to_owned(),
         };
-        let message =
-            format!("{value} is not known to this release; the entry is left out, the others run");
-        walk.findings.push(
-            Finding::new(Severity::Skipped, path::member(at, field), message, remedy).at(line),
-        );
+        let message = format!("{value} is not known to this release; the entry is left out, the others run");
+        walk.findings.push(Finding::new(Severity::Skipped, path::member(at, field), message, remedy).at(line));
     }
 }
 

@@ -2,10 +2,7 @@
 
 /// The place of a member.
 pub(super) fn member(path: &str, key: &str) -> String {
-    let simple = !key.is_empty()
-        && key
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+    let simple = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
     match (path.is_empty(), simple) {
         (true, true) => key.to_owned(),
         (false, true) => format!("{path}.{key}"),
@@ -23,11 +20,7 @@ pub(super) fn index(path: &str, index: usize) -> String {
 
 /// The place that holds this one.
 pub(super) fn parent(path: &str) -> Option<&str> {
-    let cut = if path.ends_with(']') {
-        path.rfind('[')
-    } else {
-        path.rfind(['.', ']'])
-    };
+    let cut = if path.ends_with(']') { path.rfind('[') } else { path.rfind(['.', ']']) };
     match cut {
         Some(cut) => Some(&path[..cut]),
         None => (!path.is_empty()).then_some(""),

@@ -10,16 +10,12 @@ pub(super) fn resolve(text: &str) -> Value {
         "false" | "False" | "FALSE" => return Value::Bool(false),
         _ => {}
     }
-    integer(text)
-        .or_else(|| float(text))
-        .map_or_else(|| Value::from(text), Value::Number)
+    integer(text).or_else(|| float(text)).map_or_else(|| Value::from(text), Value::Number)
 }
 
 fn integer(text: &str) -> Option<Number> {
     let digits = |text: &str, radix| {
-        text.bytes()
-            .all(|byte| char::from(byte).is_digit(radix))
-            .then(|| u64::from_str_radix(text, radix).ok())?
+        text.bytes().all(|byte| char::from(byte).is_digit(radix)).then(|| u64::from_str_radix(text, radix).ok())?
     };
     if let Some(octal) = text.strip_prefix("0o") {
         return digits(octal, 8).map(Number::from);
@@ -28,9 +24,7 @@ fn integer(text: &str) -> Option<Number> {
         return digits(hexadecimal, 16).map(Number::from);
     }
     match text.strip_prefix('-') {
-        Some(rest) if rest.bytes().all(|byte| byte.is_ascii_digit()) => {
-            text.parse::<i64>().ok().map(Number::from)
-        }
+        Some(rest) if rest.bytes().all(|byte| byte.is_ascii_digit()) => text.parse::<i64>().ok().map(Number::from),
         Some(_) => None,
         None => digits(text.strip_prefix('+').unwrap_or(text), 10).map(Number::from),
     }
@@ -40,9 +34,7 @@ fn float(text: &str) -> Option<Number> {
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
     let shaped = unsigned.starts_with(|first: char| first.is_ascii_digit() || first == '.')
         && unsigned.bytes().any(|byte| byte.is_ascii_digit())
-        && unsigned
-            .bytes()
-            .all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E' | b'+' | b'-'));
+        && unsigned.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E' | b'+' | b'-'));
     shaped.then(|| text.parse::<f64>().ok().and_then(Number::from_f64))?
 }
 
@@ -76,10 +68,7 @@ mod tests {
             ("10:30", json!("10:30")),
             ("64Mi", json!("64Mi")),
             (".", json!(".")),
-            (
-                "18446744073709551616",
-                json!(18_446_744_073_709_551_616_f64),
-            ),
+            ("18446744073709551616", json!(18_446_744_073_709_551_616_f64)),
         ] {
             assert_eq!(resolve(text), value, "{text}");
         }

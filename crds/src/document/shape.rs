@@ -23,10 +23,7 @@ pub(super) fn text_or_number(value: &Value, schema: &Value) -> Option<Wrong> {
         Value::String(text) => text.clone(),
         Value::Number(number) => number.to_string(),
         _ => {
-            return Some((
-                format!("{} is no quantity", shown(value)),
-                example(schema).to_owned(),
-            ));
+            return Some((format!("{} is no quantity", shown(value)), example(schema).to_owned()));
         }
     };
     let valid = match schema["x-waybill"].as_str() {
@@ -35,12 +32,7 @@ pub(super) fn text_or_number(value: &Value, schema: &Value) -> Option<Wrong> {
         Some("maxUnavailable") => text.parse::<MaxUnavailable>().is_ok(),
         _ => text.parse::<Quantity>().is_ok(),
     };
-    (!valid).then(|| {
-        (
-            format!("{} is no quantity that is known here", shown(value)),
-            example(schema).to_owned(),
-        )
-    })
+    (!valid).then(|| (format!("{} is no quantity that is known here", shown(value)), example(schema).to_owned()))
 }
 
 /// Judges a text, a number or a boolean.
@@ -50,10 +42,7 @@ pub(super) fn scalar(value: &Value, schema: &Value) -> Option<Wrong> {
         (Some("string"), Value::String(text)) => string(text, schema),
         (Some("integer"), Value::Number(number)) => integer(number, schema),
         (Some("string"), Value::Number(_) | Value::Bool(_)) if schema.get("enum").is_none() => {
-            Some((
-                format!("{} is not a text", shown(value)),
-                format!("put it in quotes: \"{}\"", bare(value)),
-            ))
+            Some((format!("{} is not a text", shown(value)), format!("put it in quotes: \"{}\"", bare(value))))
         }
         (Some("boolean"), Value::String(text)) => {
             let remedy = match text.to_ascii_lowercase().as_str() {
@@ -61,19 +50,12 @@ pub(super) fn scalar(value: &Value, schema: &Value) -> Option<Wrong> {
                 "no" | "off" | "n" | "false" | "0" => "write false, without quotes",
                 _ => "write true or false",
             };
-            Some((
-                format!("{} is neither true nor false", shown(value)),
-                remedy.to_owned(),
-            ))
+            Some((format!("{} is neither true nor false", shown(value)), remedy.to_owned()))
         }
-        (Some("integer"), Value::String(text)) if text.parse::<i64>().is_ok() => Some((
-            format!("{} is a text", shown(value)),
-            format!("write {text} without quotes"),
-        )),
-        _ => Some((
-            format!("{} is not {}", shown(value), kind(schema)),
-            how(schema),
-        )),
+        (Some("integer"), Value::String(text)) if text.parse::<i64>().is_ok() => {
+            Some((format!("{} is a text", shown(value)), format!("write {text} without quotes")))
+        }
+        _ => Some((format!("{} is not {}", shown(value), kind(schema)), how(schema))),
     }
 }
 
@@ -86,16 +68,10 @@ fn string(text: &str, schema: &Value) -> Option<Wrong> {
             Some(name) => format!("did you mean {name}?"),
             None => how(schema),
         };
-        return Some((
-            format!("{} is not known here", shown(&Value::from(text))),
-            remedy,
-        ));
+        return Some((format!("{} is not known here", shown(&Value::from(text))), remedy));
     }
     let length = text.chars().count() as u64;
-    if schema["minLength"]
-        .as_u64()
-        .is_some_and(|least| length < least)
-    {
+    if schema["minLength"].as_u64().is_some_and(|least| length < least) {
         return Some((
             "this is empty".to_owned(),
             "write something, or leave the field out if it may be absent".to_owned(),
@@ -104,45 +80,28 @@ fn string(text: &str, schema: &Value) -> Option<Wrong> {
     if let Some(most) = schema["maxLength"].as_u64()
         && length > most
     {
-        return Some((
-            format!("this has {length} characters"),
-            format!("write at most {most}"),
-        ));
+        return Some((format!("this has {length} characters"), format!("write at most {most}")));
     }
     let (valid, remedy) = match schema["x-waybill"].as_str() {
-        Some("name") => (
-            is_name(text),
-            "write lower-case letters, digits and hyphens, beginning and ending with a letter or digit",
-        ),
-        Some("secretName") => (
-            text.split('.').all(is_name),
-            "write the name of a Secret: lower-case letters, digits, hyphens and dots",
-        ),
+        Some("name") => {
+            (is_name(text), "write lower-case letters, digits and hyphens, beginning and ending with a letter or digit")
+        }
+        Some("secretName") => {
+            (text.split('.').all(is_name), "write the name of a Secret: lower-case letters, digits, hyphens and dots")
+        }
         Some("secretKey") => (
             !text.starts_with('.')
-                && text
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')),
+                && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')),
             "write a key of the Secret: letters, digits, dots, underscores and hyphens, not beginning with a dot",
         ),
         _ => (true, ""),
     };
-    (!valid).then(|| {
-        (
-            format!(
-                "{} is no name that can be used here",
-                shown(&Value::from(text))
-            ),
-            remedy.to_owned(),
-        )
-    })
+    (!valid).then(|| (format!("{} is no name that can be used here", shown(&Value::from(text))), remedy.to_owned()))
 }
 
 /// Whether a text can name a source or a sink, its length aside.
 pub(super) fn is_name(text: &str) -> bool {
-    let inner = text
-        .bytes()
-        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    let inner = text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
     inner && !text.is_empty() && !text.starts_with('-') && !text.ends_with('-')
 }
 
@@ -152,8 +111,7 @@ fn integer(number: &serde_json::Number, schema: &Value) -> Option<Wrong> {
     }
     let (least, most) = bounds(schema);
     let number = number.as_f64().unwrap_or_default();
-    let within =
-        least.is_none_or(|least| number >= least) && most.is_none_or(|most| number <= most);
+    let within = least.is_none_or(|least| number >= least) && most.is_none_or(|most| number <= most);
     (!within).then(|| (format!("{number} is out of bounds"), how(schema)))
 }
 
@@ -169,10 +127,7 @@ pub(super) fn wrong_type(node: &Node, schema: &Value) -> Wrong {
         Kind::Sequence(_) => "a list".to_owned(),
         Kind::Mapping(_) => "an object".to_owned(),
     };
-    (
-        format!("this is {is}, and should be {}", kind(schema)),
-        how(schema),
-    )
+    (format!("this is {is}, and should be {}", kind(schema)), how(schema))
 }
 
 /// How a missing field is written.
@@ -209,9 +164,7 @@ fn how(schema: &Value) -> String {
         }
         (Some("integer"), _) => "write a whole number".to_owned(),
         (Some("boolean"), _) => "write true or false".to_owned(),
-        (Some("array"), _) => {
-            "write a list, such as [\"…\"], or one entry a line behind a hyphen".to_owned()
-        }
+        (Some("array"), _) => "write a list, such as [\"…\"], or one entry a line behind a hyphen".to_owned(),
         (Some("object"), _) => match schema["properties"].as_object() {
             Some(fields) => {
                 let fields: Vec<&str> = fields.keys().map(String::as_str).collect();

@@ -56,20 +56,12 @@ impl Walk {
 
     fn object(&mut self, node: &Node, schema: &Value, at: &str, line: usize) {
         let properties = schema["properties"].as_object();
-        let additional = schema
-            .get("additionalProperties")
-            .filter(|additional| additional.is_object());
+        let additional = schema.get("additionalProperties").filter(|additional| additional.is_object());
         for entry in node.entries() {
             let place = path::member(at, &entry.key);
-            let known = properties
-                .and_then(|properties| properties.get(&entry.key))
-                .or(additional);
+            let known = properties.and_then(|properties| properties.get(&entry.key)).or(additional);
             let Some(known) = known else {
-                let names = properties
-                    .map(|properties| properties.keys())
-                    .into_iter()
-                    .flatten()
-                    .map(String::as_str);
+                let names = properties.map(|properties| properties.keys()).into_iter().flatten().map(String::as_str);
                 self.unknown_field(&entry.key, names, &place, entry.line);
                 continue;
             };
@@ -90,31 +82,16 @@ impl Walk {
             }
             self.check(&entry.value, known, &place, entry.line);
         }
-        for name in schema["required"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-        {
+        for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
             if node.get(name).is_none_or(Node::is_null) {
                 let remedy = shape::how_to_write(name, &schema["properties"][name]);
-                self.error(
-                    &path::member(at, name),
-                    line,
-                    "this is missing".to_owned(),
-                    remedy,
-                );
+                self.error(&path::member(at, name), line, "this is missing".to_owned(), remedy);
             }
         }
         if let Some(most) = schema["maxProperties"].as_u64()
             && node.entries().len() as u64 > most
         {
-            self.error(
-                at,
-                line,
-                format!("more than {most} entries"),
-                format!("write at most {most}"),
-            );
+            self.error(at, line, format!("more than {most} entries"), format!("write at most {most}"));
         }
     }
 
@@ -130,12 +107,7 @@ impl Walk {
         if let Some(least) = schema["minItems"].as_u64()
             && (count as u64) < least
         {
-            self.error(
-                at,
-                line,
-                "the list is empty".to_owned(),
-                format!("write at least {least} entry"),
-            );
+            self.error(at, line, "the list is empty".to_owned(), format!("write at least {least} entry"));
         }
         if let Some(most) = schema["maxItems"].as_u64()
             && count as u64 > most
@@ -150,25 +122,17 @@ impl Walk {
     }
 
     /// Reports a field that no release so far knows, and what it may have been meant for.
-    pub(super) fn unknown_field<'a>(
-        &mut self,
-        key: &str,
-        known: impl Iterator<Item = &'a str>,
-        at: &str,
-        line: usize,
-    ) {
+    pub(super) fn unknown_field<'a>(&mut self, key: &str, known: impl Iterator<Item = &'a str>, at: &str, line: usize) {
         let remedy = match nearest(key, known) {
             Some(name) => format!("did you mean {name}?"),
             None => "leave it out, or run a release that knows it".to_owned(),
         };
         self.lines.insert(at.to_owned(), line);
-        self.findings
-            .push(Finding::warning(at, "not known to this release, ignored", remedy).at(line));
+        self.findings.push(Finding::warning(at, "not known to this release, ignored", remedy).at(line));
     }
 
     pub(super) fn error(&mut self, at: &str, line: usize, message: String, remedy: String) {
-        self.findings
-            .push(Finding::error(at, message, remedy).at(line));
+        self.findings.push(Finding::error(at, message, remedy).at(line));
     }
 
     /// The line of a place, or of the innermost place around it that is in the text.

@@ -23,15 +23,8 @@ pub struct Switches {
 impl Switches {
     /// Whether any switch is engaged.
     pub fn any_engaged(&self) -> bool {
-        let entries = self
-            .sources
-            .iter()
-            .chain(&self.sinks)
-            .map(|(_, switch)| switch);
-        self.policy
-            .iter()
-            .chain(entries)
-            .any(|switch| switch.engaged)
+        let entries = self.sources.iter().chain(&self.sinks).map(|(_, switch)| switch);
+        self.policy.iter().chain(entries).any(|switch| switch.engaged)
     }
 }
 
@@ -40,46 +33,28 @@ pub(super) fn switches(root: &Node) -> Switches {
     let Some(spec) = root.get("spec") else {
         return Switches::default();
     };
-    Switches {
-        policy: of(spec),
-        sources: of_each(spec.get("sources")),
-        sinks: of_each(spec.get("sinks")),
-    }
+    Switches { policy: of(spec), sources: of_each(spec.get("sources")), sinks: of_each(spec.get("sinks")) }
 }
 
 fn of_each(list: Option<&Node>) -> Vec<(String, KillSwitch)> {
     let items = list.map(Node::items).unwrap_or_default();
-    items
-        .iter()
-        .filter_map(|item| Some((item.get("name")?.as_str()?.to_owned(), of(item)?)))
-        .collect()
+    items.iter().filter_map(|item| Some((item.get("name")?.as_str()?.to_owned(), of(item)?))).collect()
 }
 
 /// The switch of whatever holds one. Of several, an engaged one counts.
 fn of(holder: &Node) -> Option<KillSwitch> {
-    let named = holder
-        .entries()
-        .iter()
-        .filter(|entry| entry.key == "killSwitch");
-    named
-        .filter_map(|entry| one(&entry.value))
-        .max_by_key(|switch| switch.engaged)
+    let named = holder.entries().iter().filter(|entry| entry.key == "killSwitch");
+    named.filter_map(|entry| one(&entry.value)).max_by_key(|switch| switch.engaged)
 }
 
 fn one(node: &Node) -> Option<KillSwitch> {
-    let values = |key: &'static str| {
-        node.entries()
-            .iter()
-            .filter(move |entry| entry.key == key)
-            .map(|entry| &*entry.value)
-    };
+    let values =
+        |key: &'static str| node.entries().iter().filter(move |entry| entry.key == key).map(|entry| &*entry.value);
     let engaged = match &node.kind {
         Kind::Scalar(value) => truth(value)?,
         Kind::Sequence(_) => return None,
         Kind::Mapping(_) => {
-            let mut said = values("engaged")
-                .filter(|value| !value.is_null())
-                .peekable();
+            let mut said = values("engaged").filter(|value| !value.is_null()).peekable();
             if said.peek().is_none() && !node.complete {
                 return None;
             }
@@ -94,22 +69,13 @@ fn one(node: &Node) -> Option<KillSwitch> {
         }
     };
     let text = |key: &'static str, length: usize| -> String {
-        values(key)
-            .find_map(Node::as_str)
-            .unwrap_or_default()
-            .chars()
-            .take(length)
-            .collect()
+        values(key).find_map(Node::as_str).unwrap_or_default().chars().take(length).collect()
     };
     let mut modes = values("mode").peekable();
     let discard = modes.peek().is_some() && modes.all(|mode| mode.as_str() == Some("Discard"));
     Some(KillSwitch {
         engaged,
-        mode: if discard {
-            KillSwitchMode::Discard
-        } else {
-            KillSwitchMode::Hold
-        },
+        mode: if discard { KillSwitchMode::Discard } else { KillSwitchMode::Hold },
         reason: text("reason", REASON_LENGTH),
         requested_by: text("requestedBy", USER_LENGTH),
     })

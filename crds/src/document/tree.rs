@@ -44,34 +44,19 @@ pub(super) struct Entry {
 impl Node {
     /// The first value of a key.
     pub(super) fn get(&self, key: &str) -> Option<&Self> {
-        self.entries()
-            .iter()
-            .find(|entry| entry.key == key)
-            .map(|entry| &*entry.value)
+        self.entries().iter().find(|entry| entry.key == key).map(|entry| &*entry.value)
     }
 
     pub(super) fn entries(&self) -> &[Entry] {
-        if let Kind::Mapping(entries) = &self.kind {
-            entries
-        } else {
-            &[]
-        }
+        if let Kind::Mapping(entries) = &self.kind { entries } else { &[] }
     }
 
     pub(super) fn items(&self) -> &[Rc<Self>] {
-        if let Kind::Sequence(items) = &self.kind {
-            items
-        } else {
-            &[]
-        }
+        if let Kind::Sequence(items) = &self.kind { items } else { &[] }
     }
 
     pub(super) fn as_str(&self) -> Option<&str> {
-        if let Kind::Scalar(value) = &self.kind {
-            value.as_str()
-        } else {
-            None
-        }
+        if let Kind::Scalar(value) = &self.kind { value.as_str() } else { None }
     }
 
     pub(super) fn is_null(&self) -> bool {
@@ -85,11 +70,7 @@ impl Node {
             Kind::Sequence(items) => items.iter().map(|item| item.to_value()).collect(),
             Kind::Mapping(entries) => {
                 let present = entries.iter().filter(|entry| !entry.value.is_null());
-                Value::Object(
-                    present
-                        .map(|entry| (entry.key.clone(), entry.value.to_value()))
-                        .collect::<Map<_, _>>(),
-                )
+                Value::Object(present.map(|entry| (entry.key.clone(), entry.value.to_value())).collect::<Map<_, _>>())
             }
         }
     }
@@ -128,11 +109,7 @@ pub(super) fn load(text: &str) -> Tree {
 /// A collection whose end has not been seen.
 enum Open {
     Sequence(Vec<Rc<Node>>),
-    Mapping {
-        entries: Vec<Entry>,
-        keys: HashSet<String>,
-        key: Option<(String, usize)>,
-    },
+    Mapping { entries: Vec<Entry>, keys: HashSet<String>, key: Option<(String, usize)> },
 }
 
 struct Frame {
@@ -160,29 +137,17 @@ impl Loader {
             }
             Event::SequenceStart(anchor, tag) => {
                 self.tag(tag.as_deref(), line);
-                self.push(Frame {
-                    line,
-                    anchor,
-                    open: Open::Sequence(Vec::new()),
-                })?;
+                self.push(Frame { line, anchor, open: Open::Sequence(Vec::new()) })?;
             }
             Event::MappingStart(anchor, tag) => {
                 self.tag(tag.as_deref(), line);
-                let open = Open::Mapping {
-                    entries: Vec::new(),
-                    keys: HashSet::new(),
-                    key: None,
-                };
+                let open = Open::Mapping { entries: Vec::new(), keys: HashSet::new(), key: None };
                 self.push(Frame { line, anchor, open })?;
             }
             Event::SequenceEnd | Event::MappingEnd => self.pop(true)?,
             Event::Alias(anchor) => {
                 let Some(node) = self.anchors.get(&anchor).cloned() else {
-                    return Err(self.fatal(
-                        line,
-                        "this alias stands inside of its own anchor",
-                        "write the value out",
-                    ));
+                    return Err(self.fatal(line, "this alias stands inside of its own anchor", "write the value out"));
                 };
                 if self.wants_key() {
                     return Err(self.fatal(line, "an alias is no key", "write the key out"));
@@ -203,10 +168,7 @@ impl Loader {
         line: usize,
     ) -> Result<(), Finding> {
         let plain = style == ScalarStyle::Plain;
-        if let Some(Frame {
-            open: Open::Mapping { keys, key, .. },
-            ..
-        }) = self.stack.last_mut()
+        if let Some(Frame { open: Open::Mapping { keys, key, .. }, .. }) = self.stack.last_mut()
             && key.is_none()
         {
             let repeated = !keys.insert(text.to_owned());
@@ -221,17 +183,8 @@ impl Loader {
         }
         let forced_text = tag.is_some_and(|tag| tag.is_yaml_core_schema() && tag.suffix == "str");
         self.tag(tag, line);
-        let value = if plain && !forced_text {
-            scalar::resolve(text)
-        } else {
-            Value::from(text)
-        };
-        let node = Rc::new(Node {
-            line,
-            complete: true,
-            kind: Kind::Scalar(value),
-            nodes: 1,
-        });
+        let value = if plain && !forced_text { scalar::resolve(text) } else { Value::from(text) };
+        let node = Rc::new(Node { line, complete: true, kind: Kind::Scalar(value), nodes: 1 });
         if anchor > 0 {
             self.anchors.insert(anchor, Rc::clone(&node));
         }
@@ -239,22 +192,12 @@ impl Loader {
     }
 
     fn wants_key(&self) -> bool {
-        matches!(
-            self.stack.last(),
-            Some(Frame {
-                open: Open::Mapping { key: None, .. },
-                ..
-            })
-        )
+        matches!(self.stack.last(), Some(Frame { open: Open::Mapping { key: None, .. }, .. }))
     }
 
     fn push(&mut self, frame: Frame) -> Result<(), Finding> {
         if self.wants_key() {
-            return Err(self.fatal(
-                frame.line,
-                "a list or an object is no key",
-                "write a plain name before the colon",
-            ));
+            return Err(self.fatal(frame.line, "a list or an object is no key", "write a plain name before the colon"));
         }
         if self.stack.len() >= MAX_DEPTH {
             return Err(self.fatal(
@@ -272,21 +215,12 @@ impl Loader {
             return Ok(());
         };
         let (nodes, kind) = match open {
-            Open::Sequence(items) => (
-                items.iter().map(|item| item.nodes).sum::<usize>(),
-                Kind::Sequence(items),
-            ),
-            Open::Mapping { entries, .. } => (
-                entries.iter().map(|entry| entry.value.nodes).sum::<usize>(),
-                Kind::Mapping(entries),
-            ),
+            Open::Sequence(items) => (items.iter().map(|item| item.nodes).sum::<usize>(), Kind::Sequence(items)),
+            Open::Mapping { entries, .. } => {
+                (entries.iter().map(|entry| entry.value.nodes).sum::<usize>(), Kind::Mapping(entries))
+            }
         };
-        let node = Rc::new(Node {
-            line,
-            complete,
-            kind,
-            nodes: nodes.saturating_add(1),
-        });
+        let node = Rc::new(Node { line, complete, kind, nodes: nodes.saturating_add(1) });
         if anchor > 0 {
             self.anchors.insert(anchor, Rc::clone(&node));
         }
@@ -309,22 +243,14 @@ impl Loader {
             Some(Open::Sequence(items)) => items.push(node),
             Some(Open::Mapping { entries, key, .. }) => {
                 if let Some((key, line)) = key.take() {
-                    entries.push(Entry {
-                        key,
-                        line,
-                        value: node,
-                    });
+                    entries.push(Entry { key, line, value: node });
                 }
             }
             None if node.is_null() => {}
             None if self.tree.root.is_none() => self.tree.root = Some(node),
             None => {
-                return Err(Finding::error(
-                    "",
-                    "a second document begins here",
-                    "write one AuditPolicy a file",
-                )
-                .at(self.document_line));
+                return Err(Finding::error("", "a second document begins here", "write one AuditPolicy a file")
+                    .at(self.document_line));
             }
         }
         Ok(())
@@ -357,15 +283,10 @@ impl Loader {
 
     /// Where the loader stands.
     fn path(&self) -> String {
-        self.stack
-            .iter()
-            .fold(String::new(), |path, frame| match &frame.open {
-                Open::Sequence(items) => super::path::index(&path, items.len()),
-                Open::Mapping {
-                    key: Some((key, _)),
-                    ..
-                } => super::path::member(&path, key),
-                Open::Mapping { .. } => path,
-            })
+        self.stack.iter().fold(String::new(), |path, frame| match &frame.open {
+            Open::Sequence(items) => super::path::index(&path, items.len()),
+            Open::Mapping { key: Some((key, _)), .. } => super::path::member(&path, key),
+            Open::Mapping { .. } => path,
+        })
     }
 }

@@ -65,14 +65,7 @@ fn scalar(value: &Value) -> String {
 /// A plain scalar where no YAML, old or new, could mistake it; a JSON string elsewhere.
 fn text(text: &str) -> String {
     let plain = text.starts_with(|first: char| first.is_ascii_alphabetic())
-        && text
-            .chars()
-            .all(|char| char.is_ascii_alphanumeric() || matches!(char, '-' | '.' | '/' | '_'))
-        && !["true", "false", "null", "yes", "no", "on", "off", "y", "n"]
-            .contains(&text.to_ascii_lowercase().as_str());
-    if plain {
-        text.to_owned()
-    } else {
-        Value::from(text).to_string()
-    }
+        && text.chars().all(|char| char.is_ascii_alphanumeric() || matches!(char, '-' | '.' | '/' | '_'))
+        && !["true", "false", "null", "yes", "no", "on", "off", "y", "n"].contains(&text.to_ascii_lowercase().as_str());
+    if plain { text.to_owned() } else { Value::from(text).to_string() }
 }

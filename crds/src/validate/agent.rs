@@ -10,16 +10,9 @@ pub(super) fn judge(found: &mut Vec<Finding>, agent: &Agent, at: &str) {
     for (index, toleration) in agent.tolerations.iter().enumerate() {
         let at = format!("{at}.tolerations[{index}]");
         let mut one_of = |field: &str, value: &Option<String>, known: &[&str]| {
-            if let Some(value) = value
-                .as_deref()
-                .filter(|value| !value.is_empty() && !known.contains(value))
-            {
+            if let Some(value) = value.as_deref().filter(|value| !value.is_empty() && !known.contains(value)) {
                 let remedy = format!("write one of {}", known.join(", "));
-                found.push(Finding::error(
-                    format!("{at}.{field}"),
-                    format!("{value:?} is not known here"),
-                    remedy,
-                ));
+                found.push(Finding::error(format!("{at}.{field}"), format!("{value:?} is not known here"), remedy));
             }
         };
         one_of("operator", &toleration.operator, &OPERATORS);
@@ -32,12 +25,7 @@ pub(super) fn judge(found: &mut Vec<Finding>, agent: &Agent, at: &str) {
                 "write the taint's key, or operator: Exists for every taint",
             ));
         }
-        if exists
-            && toleration
-                .value
-                .as_deref()
-                .is_some_and(|value| !value.is_empty())
-        {
+        if exists && toleration.value.as_deref().is_some_and(|value| !value.is_empty()) {
             found.push(Finding::error(
                 format!("{at}.value"),
                 "operator Exists takes no value",

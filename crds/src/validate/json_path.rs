@@ -12,10 +12,7 @@ pub(super) fn is_path(text: &str) -> bool {
         let (length, valid) = if let Some(inner) = rest.strip_prefix('[') {
             let length = inner.find(']').unwrap_or(0);
             let number = &inner[..length];
-            (
-                length + 2,
-                (1..=9).contains(&length) && number.bytes().all(|byte| byte.is_ascii_digit()),
-            )
+            (length + 2, (1..=9).contains(&length) && number.bytes().all(|byte| byte.is_ascii_digit()))
         } else if let Some(inner) = rest.strip_prefix('.') {
             let length = inner.find(['.', '[', ']']).unwrap_or(inner.len());
             (length + 1, length > 0)
@@ -34,9 +31,7 @@ pub(super) fn is_path(text: &str) -> bool {
 pub(super) fn is_field(text: &str) -> bool {
     text.split('.').all(|segment| {
         !segment.is_empty()
-            && segment
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'@'))
+            && segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'@'))
     })
 }
 
@@ -46,21 +41,11 @@ mod tests {
 
     #[test]
     fn paths_begin_at_the_root() {
-        for text in [
-            "$.ts",
-            "$.a.b",
-            "$.a[0]",
-            "$[0]",
-            "$.a[0][12].b",
-            "$.user name",
-            "$.ärger",
-        ] {
+        for text in ["$.ts", "$.a.b", "$.a[0]", "$[0]", "$.a[0][12].b", "$.user name", "$.ärger"] {
             assert!(is_path(text), "{text}");
         }
-        for text in [
-            "", "$", "ts", "$ts", "$.", "$..a", "$.a.", "$.a[", "$.a[]", "$.a[x]", "$.a[0", "$.a]",
-            "$.a[0]b",
-        ] {
+        for text in ["", "$", "ts", "$ts", "$.", "$..a", "$.a.", "$.a[", "$.a[]", "$.a[x]", "$.a[0", "$.a]", "$.a[0]b"]
+        {
             assert!(!is_path(text), "{text}");
         }
     }

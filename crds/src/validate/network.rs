@@ -10,15 +10,11 @@ pub(super) fn is_host_and_port(text: &str) -> bool {
 
 /// Whether a text is a URL of http or https with a host and no more than a path behind it.
 pub(super) fn is_http_url(text: &str) -> bool {
-    let Some(rest) = text
-        .strip_prefix("https://")
-        .or_else(|| text.strip_prefix("http://"))
-    else {
+    let Some(rest) = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")) else {
         return false;
     };
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let usable =
-        |char: char| char.is_ascii_graphic() && !matches!(char, '?' | '#' | '"' | '<' | '>' | '\\');
+    let usable = |char: char| char.is_ascii_graphic() && !matches!(char, '?' | '#' | '"' | '<' | '>' | '\\');
     path.chars().all(usable) && (is_host(authority) || is_host_and_port(authority))
 }
 
@@ -27,10 +23,7 @@ fn is_port(text: &str) -> bool {
 }
 
 fn is_host(text: &str) -> bool {
-    if let Some(inner) = text
-        .strip_prefix('[')
-        .and_then(|text| text.strip_suffix(']'))
-    {
+    if let Some(inner) = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
         return inner.parse::<std::net::Ipv6Addr>().is_ok();
     }
     let label = |label: &str| {
@@ -38,9 +31,7 @@ fn is_host(text: &str) -> bool {
             && label.len() <= 63
             && !label.starts_with('-')
             && !label.ends_with('-')
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     };
     text.len() <= 253 && text.strip_suffix('.').unwrap_or(text).split('.').all(label)
 }
@@ -51,41 +42,18 @@ mod tests {
 
     #[test]
     fn hosts_have_ports() {
-        for text in [
-            "kafka-0.kafka:9093",
-            "127.0.0.1:514",
-            "[::1]:514",
-            "siem.:1",
-            "a_b:65535",
-        ] {
+        for text in ["kafka-0.kafka:9093", "127.0.0.1:514", "[::1]:514", "siem.:1", "a_b:65535"] {
             assert!(is_host_and_port(text), "{text}");
         }
-        for text in [
-            "",
-            ":1",
-            "a",
-            "a:",
-            "a:0",
-            "a:65536",
-            "a:+1",
-            "::1:514",
-            "a b:1",
-            "-a:1",
-            "a..b:1",
-            "http://a:1",
-        ] {
+        for text in ["", ":1", "a", "a:", "a:0", "a:65536", "a:+1", "::1:514", "a b:1", "-a:1", "a..b:1", "http://a:1"]
+        {
             assert!(!is_host_and_port(text), "{text}");
         }
     }
 
     #[test]
     fn urls_are_plain() {
-        for text in [
-            "https://es-0:9200",
-            "http://127.0.0.1",
-            "https://[::1]:9200/es",
-            "https://es.example/a/b-c",
-        ] {
+        for text in ["https://es-0:9200", "http://127.0.0.1", "https://[::1]:9200/es", "https://es.example/a/b-c"] {
             assert!(is_http_url(text), "{text}");
         }
         for text in [

@@ -12,10 +12,7 @@ pub(super) fn fault(pattern: &str) -> Option<(String, &'static str)> {
         return Some(fault);
     }
     if pattern.ends_with('/') {
-        return Some((
-            "it ends with a slash".to_owned(),
-            "name files, such as /var/log/v2ray/*.log",
-        ));
+        return Some(("it ends with a slash".to_owned(), "name files, such as /var/log/v2ray/*.log"));
     }
     let mut captures = Vec::new();
     for component in pattern.split('/') {
@@ -30,10 +27,7 @@ pub(super) fn fault(pattern: &str) -> Option<(String, &'static str)> {
         }
     }
     if pattern.ends_with("/**") {
-        return Some((
-            "it ends with **".to_owned(),
-            "name the files too, such as /**/*.log",
-        ));
+        return Some(("it ends with **".to_owned(), "name the files too, such as /**/*.log"));
     }
     None
 }
@@ -41,37 +35,24 @@ pub(super) fn fault(pattern: &str) -> Option<(String, &'static str)> {
 /// What is wrong with a path that is no pattern.
 pub(super) fn plain_fault(path: &str) -> Option<(String, &'static str)> {
     path_fault(path).or_else(|| {
-        path.contains(['*', '?', '[', ']', '{', '}']).then(|| {
-            (
-                "it is a pattern".to_owned(),
-                "write the path of one file or folder",
-            )
-        })
+        path.contains(['*', '?', '[', ']', '{', '}'])
+            .then(|| ("it is a pattern".to_owned(), "write the path of one file or folder"))
     })
 }
 
 fn path_fault(path: &str) -> Option<(String, &'static str)> {
     if !path.starts_with('/') {
-        return Some((
-            "it is not absolute".to_owned(),
-            "begin with a slash, such as /var/log/v2ray/access.log",
-        ));
+        return Some(("it is not absolute".to_owned(), "begin with a slash, such as /var/log/v2ray/access.log"));
     }
     if path.contains('\0') || path.contains('\n') {
-        return Some((
-            "it has a control character".to_owned(),
-            "write the path without it",
-        ));
+        return Some(("it has a control character".to_owned(), "write the path without it"));
     }
     let component = |name: &str| path.split('/').any(|component| component == name);
     if component("..") {
         return Some(("it goes up with ..".to_owned(), "write the path without .."));
     }
     if component(".") {
-        return Some((
-            "it has a component that is only a dot".to_owned(),
-            "leave the dot out",
-        ));
+        return Some(("it has a component that is only a dot".to_owned(), "leave the dot out"));
     }
     if path.contains("//") {
         return Some(("it has two slashes in a row".to_owned(), "write one"));
@@ -79,10 +60,7 @@ fn path_fault(path: &str) -> Option<(String, &'static str)> {
     None
 }
 
-fn component_fault<'a>(
-    component: &'a str,
-    captures: &mut Vec<&'a str>,
-) -> Option<(String, &'static str)> {
+fn component_fault<'a>(component: &'a str, captures: &mut Vec<&'a str>) -> Option<(String, &'static str)> {
     let mut rest = component;
     while let Some(at) = rest.find(['\\', '[', '{', '}']) {
         let special = rest.as_bytes()[at];
@@ -91,10 +69,7 @@ fn component_fault<'a>(
             b'\\' => match rest.chars().next() {
                 Some(escaped) => rest = &rest[escaped.len_utf8()..],
                 None => {
-                    return Some((
-                        "it ends with a backslash".to_owned(),
-                        "write two for a backslash in a name",
-                    ));
+                    return Some(("it ends with a backslash".to_owned(), "write two for a backslash in a name"));
                 }
             },
             b'[' => match class_end(rest) {
@@ -116,19 +91,13 @@ fn component_fault<'a>(
                     ));
                 }
                 if captures.contains(&name) {
-                    return Some((
-                        format!("{{{name}}} stands in it twice"),
-                        "give each capture a name of its own",
-                    ));
+                    return Some((format!("{{{name}}} stands in it twice"), "give each capture a name of its own"));
                 }
                 captures.push(name);
                 rest = &rest[end + 1..];
             }
             _ => {
-                return Some((
-                    "a } closes nothing".to_owned(),
-                    "write {name} for a capture, or \\} for the character",
-                ));
+                return Some(("a } closes nothing".to_owned(), "write {name} for a capture, or \\} for the character"));
             }
         }
     }
@@ -142,10 +111,7 @@ fn class_end(class: &str) -> Result<usize, (String, &'static str)> {
     // A bracket that comes first stands for itself.
     let first = body.chars().next().map_or(0, char::len_utf8);
     let Some(length) = body[first..].find(']').map(|end| end + first) else {
-        return Err((
-            "a [ is not closed".to_owned(),
-            "write a class such as [a-z], or \\[ for the character",
-        ));
+        return Err(("a [ is not closed".to_owned(), "write a class such as [a-z], or \\[ for the character"));
     };
     let chars: Vec<char> = body[..length].chars().collect();
     let mut at = 0;
@@ -153,10 +119,7 @@ fn class_end(class: &str) -> Result<usize, (String, &'static str)> {
         if at + 2 < chars.len() && chars[at + 1] == '-' {
             if chars[at] > chars[at + 2] {
                 let range: String = chars[at..=at + 2].iter().collect();
-                return Err((
-                    format!("the range {range} is the wrong way round"),
-                    "write the smaller character first",
-                ));
+                return Err((format!("the range {range} is the wrong way round"), "write the smaller character first"));
             }
             at += 3;
         } else {
@@ -169,9 +132,7 @@ fn class_end(class: &str) -> Result<usize, (String, &'static str)> {
 fn is_identifier(name: &str) -> bool {
     name.len() <= OTHER_NAME_LENGTH
         && name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 #[cfg(test)]
@@ -220,11 +181,7 @@ mod tests {
             ("/var/x\\", "it ends with a backslash"),
             ("/var/a\nb", "it has a control character"),
         ] {
-            assert_eq!(
-                fault(pattern).map(|fault| fault.0).as_deref(),
-                Some(message),
-                "{pattern:?}"
-            );
+            assert_eq!(fault(pattern).map(|fault| fault.0).as_deref(), Some(message), "{pattern:?}");
         }
     }
 

@@ -7,8 +7,8 @@ use crate::finding::Finding;
 use crate::policy::AuditPolicySpec;
 use crate::secret::Tls;
 use crate::sink::{
-    CloudWatch, Elasticsearch, FileSink, Kafka, RETENTION_DAYS, SaslMechanism, Sink, SinkType,
-    SyslogSink, SyslogTransport,
+    CloudWatch, Elasticsearch, FileSink, Kafka, RETENTION_DAYS, SaslMechanism, Sink, SinkType, SyslogSink,
+    SyslogTransport,
 };
 
 const HOST_AND_PORT: &str = "write host:port, such as kafka-0:9093";
@@ -47,16 +47,8 @@ pub(super) fn judge(found: &mut Vec<Finding>, spec: &AuditPolicySpec, places: &P
 fn members(found: &mut Vec<Finding>, sink: &Sink, at: &str) {
     let objects = [
         (SinkType::Kafka, "kafka", sink.kafka.is_some()),
-        (
-            SinkType::Elasticsearch,
-            "elasticsearch",
-            sink.elasticsearch.is_some(),
-        ),
-        (
-            SinkType::CloudWatch,
-            "cloudWatch",
-            sink.cloud_watch.is_some(),
-        ),
+        (SinkType::Elasticsearch, "elasticsearch", sink.elasticsearch.is_some()),
+        (SinkType::CloudWatch, "cloudWatch", sink.cloud_watch.is_some()),
         (SinkType::Syslog, "syslog", sink.syslog.is_some()),
         (SinkType::File, "file", sink.file.is_some()),
     ];
@@ -65,31 +57,20 @@ fn members(found: &mut Vec<Finding>, sink: &Sink, at: &str) {
         match (present, kind == sink.kind) {
             (true, false) => found.push(Finding::error(
                 format!("{at}.{object}"),
-                format!(
-                    "{object} is for type {name}, and this sink's type is {}",
-                    sink.kind.name()
-                ),
+                format!("{object} is for type {name}, and this sink's type is {}", sink.kind.name()),
                 format!("leave it out, or write type: {name}"),
             )),
             (false, true) => found.push(Finding::error(
                 format!("{at}.{object}"),
                 "this is missing",
-                format!(
-                    "write {object}: with where the records go, because the sink's type is {name}"
-                ),
+                format!("write {object}: with where the records go, because the sink's type is {name}"),
             )),
             _ => {}
         }
     }
 }
 
-fn sources(
-    found: &mut Vec<Finding>,
-    spec: &AuditPolicySpec,
-    sink: &Sink,
-    places: &Places,
-    at: &str,
-) {
+fn sources(found: &mut Vec<Finding>, spec: &AuditPolicySpec, sink: &Sink, places: &Places, at: &str) {
     let Some(names) = &sink.sources else { return };
     if names.is_empty() {
         found.push(Finding::error(
@@ -100,19 +81,11 @@ fn sources(
     }
     for (index, name) in names.iter().enumerate() {
         if spec.source(name).is_none() && !places.other_sources.contains(name) {
-            let known: Vec<&str> = spec
-                .sources
-                .iter()
-                .map(|source| source.name.as_str())
-                .take(8)
-                .collect();
+            let known: Vec<&str> = spec.sources.iter().map(|source| source.name.as_str()).take(8).collect();
             found.push(Finding::error(
                 format!("{at}.sources[{index}]"),
                 format!("no source is named {name:?}"),
-                format!(
-                    "write the name of a source of this policy, such as {}",
-                    known.join(", ")
-                ),
+                format!("write the name of a source of this policy, such as {}", known.join(", ")),
             ));
         }
         if names[..index].contains(name) {
@@ -144,22 +117,14 @@ fn destination(found: &mut Vec<Finding>, sink: &Sink, at: &str) {
 }
 
 fn kafka(found: &mut Vec<Finding>, kafka: &Kafka, at: &str) {
-    for (index, broker) in kafka
-        .brokers
-        .iter()
-        .enumerate()
-        .filter(|(_, broker)| !network::is_host_and_port(broker))
-    {
+    for (index, broker) in kafka.brokers.iter().enumerate().filter(|(_, broker)| !network::is_host_and_port(broker)) {
         found.push(Finding::error(
             format!("{at}.brokers[{index}]"),
             format!("{broker:?} is not a host with a port"),
             HOST_AND_PORT,
         ));
     }
-    let plain = kafka
-        .topic
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
+    let plain = kafka.topic.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
     if !plain || [".", ".."].contains(&kafka.topic.as_str()) {
         found.push(Finding::error(
             format!("{at}.topic"),
@@ -168,12 +133,7 @@ fn kafka(found: &mut Vec<Finding>, kafka: &Kafka, at: &str) {
         ));
     }
     tls(found, kafka.tls.as_ref(), at);
-    if kafka.tls.is_none()
-        && kafka
-            .sasl
-            .as_ref()
-            .is_some_and(|sasl| sasl.mechanism == SaslMechanism::Plain)
-    {
+    if kafka.tls.is_none() && kafka.sasl.as_ref().is_some_and(|sasl| sasl.mechanism == SaslMechanism::Plain) {
         found.push(Finding::warning(
             format!("{at}.sasl.mechanism"),
             "without tls, Plain sends the password readable",
@@ -187,23 +147,15 @@ fn elasticsearch(found: &mut Vec<Finding>, sink: &Elasticsearch, at: &str) {
         let at = format!("{at}.endpoints[{index}]");
         if !network::is_http_url(url) {
             let remedy = "write one such as https://es-0:9200, without user, query or fragment";
-            found.push(Finding::error(
-                at,
-                format!("{url:?} is no URL that can be used here"),
-                remedy,
-            ));
+            found.push(Finding::error(at, format!("{url:?} is no URL that can be used here"), remedy));
         } else if sink.auth.is_some() && url.starts_with("http:") {
-            found.push(Finding::warning(
-                at,
-                "http sends the login readable",
-                "write https",
-            ));
+            found.push(Finding::warning(at, "http sends the login readable", "write https"));
         }
     }
     let name = &sink.data_stream;
-    let plain = name.bytes().all(|byte| {
-        byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'.')
-    });
+    let plain = name
+        .bytes()
+        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'.'));
     if !plain || name.starts_with(['-', '_', '.']) {
         found.push(Finding::error(
             format!("{at}.dataStream"),
@@ -233,50 +185,24 @@ fn cloud_watch(found: &mut Vec<Finding>, sink: &CloudWatch, at: &str) {
     let mut wrong = |field: &str, message: String, remedy: &str| {
         found.push(Finding::error(format!("{at}.{field}"), message, remedy));
     };
-    if !sink
-        .region
-        .bytes()
-        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-    {
-        wrong(
-            "region",
-            format!("{:?} is no region", sink.region),
-            "write one such as eu-central-1",
-        );
+    if !sink.region.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-') {
+        wrong("region", format!("{:?} is no region", sink.region), "write one such as eu-central-1");
     }
     if !sink.endpoint.is_empty() && !network::is_http_url(&sink.endpoint) {
         let message = format!("{:?} is no URL that can be used here", sink.endpoint);
-        wrong(
-            "endpoint",
-            message,
-            "write one such as https://logs.example, or leave it out",
-        );
+        wrong("endpoint", message, "write one such as https://logs.example, or leave it out");
     }
-    let group =
-        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'/' | b'#');
+    let group = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'/' | b'#');
     if !sink.log_group.bytes().all(group) {
         let message = format!("{:?} is no name of a log group", sink.log_group);
-        wrong(
-            "logGroup",
-            message,
-            "write letters, digits, and any of . - _ / #",
-        );
+        wrong("logGroup", message, "write letters, digits, and any of . - _ / #");
     }
-    let filled = ["{node}", "{source}"]
-        .iter()
-        .fold(sink.log_stream.clone(), |name, part| name.replace(part, ""));
+    let filled = ["{node}", "{source}"].iter().fold(sink.log_stream.clone(), |name, part| name.replace(part, ""));
     if filled.contains([':', '*', '{', '}']) {
         let message = format!("{:?} is no name of a log stream", sink.log_stream);
-        wrong(
-            "logStream",
-            message,
-            "write it without : and *, and with no other braces than {node} and {source}",
-        );
+        wrong("logStream", message, "write it without : and *, and with no other braces than {node} and {source}");
     }
-    if let Some(days) = sink
-        .retention_days
-        .filter(|days| !RETENTION_DAYS.contains(days))
-    {
+    if let Some(days) = sink.retention_days.filter(|days| !RETENTION_DAYS.contains(days)) {
         let near: Vec<String> = nearest_two(days).iter().map(u32::to_string).collect();
         wrong(
             "retentionDays",
@@ -288,16 +214,9 @@ fn cloud_watch(found: &mut Vec<Finding>, sink: &CloudWatch, at: &str) {
 
 /// The allowed retentions on either side.
 fn nearest_two(days: u32) -> Vec<u32> {
-    let above = RETENTION_DAYS
-        .iter()
-        .position(|allowed| *allowed > days)
-        .unwrap_or(RETENTION_DAYS.len());
+    let above = RETENTION_DAYS.iter().position(|allowed| *allowed > days).unwrap_or(RETENTION_DAYS.len());
     let below = above.checked_sub(1);
-    below
-        .into_iter()
-        .chain([above])
-        .filter_map(|index| RETENTION_DAYS.get(index).copied())
-        .collect()
+    below.into_iter().chain([above]).filter_map(|index| RETENTION_DAYS.get(index).copied()).collect()
 }
 
 fn syslog(found: &mut Vec<Finding>, sink: &SyslogSink, at: &str) {
@@ -322,11 +241,7 @@ fn file(found: &mut Vec<Finding>, sink: &FileSink, at: &str) {
     if let Some((message, remedy)) = pattern::plain_fault(&sink.path) {
         found.push(Finding::error(format!("{at}.path"), message, remedy));
     } else if sink.path.ends_with('/') {
-        found.push(Finding::error(
-            format!("{at}.path"),
-            "it is a folder",
-            "name a file, such as audit.log in it",
-        ));
+        found.push(Finding::error(format!("{at}.path"), "it is a folder", "name a file, such as audit.log in it"));
     }
     size::rotated(found, sink.rotation.max_size, &format!("{at}.rotation"));
     size::retention(found, &sink.retention, &format!("{at}.retention"));

@@ -13,20 +13,12 @@ const ROTATED: RangeInclusive<ByteSize> = ByteSize::kib(64)..=ByteSize::gib(64);
 const LEAST_TOTAL: ByteSize = ByteSize::mib(1);
 
 pub(super) fn limits(found: &mut Vec<Finding>, limits: &Limits, at: &str) {
-    within(
-        found,
-        limits.in_flight,
-        &IN_FLIGHT,
-        format!("{at}.inFlight"),
-    );
+    within(found, limits.in_flight, &IN_FLIGHT, format!("{at}.inFlight"));
     within(found, limits.line, &LINE, format!("{at}.line"));
     if limits.line.bytes().saturating_mul(2) > limits.in_flight.bytes() {
         found.push(Finding::error(
             format!("{at}.inFlight"),
-            format!(
-                "{} does not hold two lines of {}",
-                limits.in_flight, limits.line
-            ),
+            format!("{} does not hold two lines of {}", limits.in_flight, limits.line),
             "write at least twice limits.line",
         ));
     }

@@ -47,10 +47,7 @@ fn one(found: &mut Vec<Finding>, source: &Source, at: &str) {
         paths(found, file, &format!("{at}.file"));
     }
     if let Some(syslog) = &source.syslog
-        && !syslog
-            .listen
-            .parse::<SocketAddr>()
-            .is_ok_and(|address| address.port() > 0)
+        && !syslog.listen.parse::<SocketAddr>().is_ok_and(|address| address.port() > 0)
     {
         found.push(Finding::error(
             format!("{at}.syslog.listen"),
@@ -70,9 +67,7 @@ fn one(found: &mut Vec<Finding>, source: &Source, at: &str) {
             ));
         }
     }
-    if !source.outbounds.is_empty()
-        && !matches!(source.format, Format::V2RayAccess | Format::V2RayError)
-    {
+    if !source.outbounds.is_empty() && !matches!(source.format, Format::V2RayAccess | Format::V2RayError) {
         found.push(Finding::warning(
             format!("{at}.outbounds"),
             format!("{} has no outbounds, ignored", source.format),
@@ -146,11 +141,7 @@ fn paths(found: &mut Vec<Finding>, file: &FileSource, at: &str) {
     for (field, patterns) in [("paths", &file.paths), ("exclude", &file.exclude)] {
         for (index, text) in patterns.iter().enumerate() {
             if let Some((message, remedy)) = pattern::fault(text) {
-                found.push(Finding::error(
-                    format!("{at}.{field}[{index}]"),
-                    message,
-                    remedy,
-                ));
+                found.push(Finding::error(format!("{at}.{field}[{index}]"), message, remedy));
             }
         }
     }
@@ -158,13 +149,8 @@ fn paths(found: &mut Vec<Finding>, file: &FileSource, at: &str) {
 
 fn map(found: &mut Vec<Finding>, json: &JsonMap, at: &str) {
     let named = [("time", &json.time), ("outcome", &json.outcome)];
-    let named = named
-        .into_iter()
-        .filter_map(|(name, path)| Some((format!("{at}.{name}"), path.as_ref()?)));
-    let fields = json
-        .fields
-        .iter()
-        .map(|(name, path)| (format!("{at}.fields[{name}]"), path));
+    let named = named.into_iter().filter_map(|(name, path)| Some((format!("{at}.{name}"), path.as_ref()?)));
+    let fields = json.fields.iter().map(|(name, path)| (format!("{at}.fields[{name}]"), path));
     for (at, path) in named.chain(fields) {
         if !json_path::is_path(path) {
             found.push(Finding::error(
@@ -187,9 +173,7 @@ fn time_zone(found: &mut Vec<Finding>, zone: &str, at: String) {
     let shaped = zone.starts_with(|first: char| first.is_ascii_alphabetic())
         && zone.split('/').all(|part| {
             !part.is_empty()
-                && part
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'+'))
+                && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'+'))
         });
     let zones = jiff::tz::db();
     if shaped && (zones.get(zone).is_ok() || zones.available().next().is_none()) {
@@ -222,71 +206,34 @@ fn rotation(found: &mut Vec<Finding>, rotation: &Rotation, at: &str) {
     };
     let at = format!("{at}.reopen");
     if !renames {
-        found.push(Finding::error(
-            &at,
-            "reopen is for mode Rename",
-            "write mode: Rename, or leave reopen out",
-        ));
+        found.push(Finding::error(&at, "reopen is for mode Rename", "write mode: Rename, or leave reopen out"));
     }
     let by_signal = reopen.kind == ReopenType::Signal;
     let needs = [
-        (
-            "signal",
-            reopen.signal.is_some(),
-            by_signal,
-            "write signal: USR1",
-        ),
-        (
-            "process",
-            reopen.process.is_some(),
-            by_signal,
-            "write process: {executable: /usr/sbin/x}",
-        ),
-        (
-            "address",
-            reopen.address.is_some(),
-            !by_signal,
-            "write address: \"127.0.0.1:10085\"",
-        ),
+        ("signal", reopen.signal.is_some(), by_signal, "write signal: USR1"),
+        ("process", reopen.process.is_some(), by_signal, "write process: {executable: /usr/sbin/x}"),
+        ("address", reopen.address.is_some(), !by_signal, "write address: \"127.0.0.1:10085\""),
     ];
     for (field, present, needed, remedy) in needs {
         match (present, needed) {
-            (false, true) => found.push(Finding::error(
-                format!("{at}.{field}"),
-                "this is missing",
-                remedy,
-            )),
+            (false, true) => found.push(Finding::error(format!("{at}.{field}"), "this is missing", remedy)),
             (true, false) => {
                 let message = format!("{field} is not for type {:?}", reopen.kind);
-                found.push(Finding::error(
-                    format!("{at}.{field}"),
-                    message,
-                    "leave it out",
-                ));
+                found.push(Finding::error(format!("{at}.{field}"), message, "leave it out"));
             }
             _ => {}
         }
     }
-    if let Some(address) = reopen
-        .address
-        .as_deref()
-        .filter(|address| !network::is_host_and_port(address))
-    {
+    if let Some(address) = reopen.address.as_deref().filter(|address| !network::is_host_and_port(address)) {
         found.push(Finding::error(
             format!("{at}.address"),
             format!("{address:?} is not an address with a port"),
             "write one such as 127.0.0.1:10085",
         ));
     }
-    if let Some((message, remedy)) = reopen
-        .process
-        .as_ref()
-        .and_then(|process| pattern::plain_fault(&process.executable))
+    if let Some((message, remedy)) =
+        reopen.process.as_ref().and_then(|process| pattern::plain_fault(&process.executable))
     {
-        found.push(Finding::error(
-            format!("{at}.process.executable"),
-            message,
-            remedy,
-        ));
+        found.push(Finding::error(format!("{at}.process.executable"), message, remedy));
     }
 }

@@ -19,7 +19,13 @@ pub(super) struct Watched {
 
 impl Watched {
     pub(super) fn new(file: &Path, secrets: Option<&Path>) -> Self {
-        Self { file: file.to_owned(), secrets: secrets.map(Path::to_owned), stamp: None, secrets_stamp: Stamp::new(), text: None }
+        Self {
+            file: file.to_owned(),
+            secrets: secrets.map(Path::to_owned),
+            stamp: None,
+            secrets_stamp: Stamp::new(),
+            text: None,
+        }
     }
 
     /// Reads the policy.

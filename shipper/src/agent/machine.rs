@@ -8,9 +8,10 @@ use crate::state::entry::FileKey;
 
 /// The node's name: what Kubernetes gave (`NODE_NAME`), else the host's.
 pub(super) fn host_name() -> String {
-    std::env::var("NODE_NAME").ok().filter(|n| !n.is_empty()).unwrap_or_else(|| {
-        rustix::system::uname().nodename().to_string_lossy().into_owned()
-    })
+    std::env::var("NODE_NAME")
+        .ok()
+        .filter(|n| !n.is_empty())
+        .unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned())
 }
 
 /// A text that differs between machines, also between clones whose `/etc/machine-id` was made anew.

@@ -60,7 +60,11 @@ impl CheckArgs {
     /// Opens what the plan names; returns how much of it does not work.
     fn probe(&self, plan: &Plan) -> usize {
         let mut wrong = 0;
-        let target = |(i, s): (usize, &crate::plan::SourcePlan)| Target { source: i, patterns: s.patterns.clone(), exclude: s.exclude.clone() };
+        let target = |(i, s): (usize, &crate::plan::SourcePlan)| Target {
+            source: i,
+            patterns: s.patterns.clone(),
+            exclude: s.exclude.clone(),
+        };
         let targets = plan.sources.iter().enumerate().map(target).collect();
         let mut discovery = Discovery::new(targets, &self.read_root, Vec::new(), Vec::new());
         let now = crate::engine::Now::read();
@@ -90,7 +94,11 @@ impl CheckArgs {
                 match tried {
                     Ok(()) => println!("sink {}: {} can be written", sink.name, folder.display()),
                     Err(error) => {
-                        println!("sink {}: {} cannot be written: {error}; let the agent write there, or change the path", sink.name, folder.display());
+                        println!(
+                            "sink {}: {} cannot be written: {error}; let the agent write there, or change the path",
+                            sink.name,
+                            folder.display()
+                        );
                         wrong += 1;
                     }
                 }

@@ -41,7 +41,8 @@ impl RunArgs {
             state_dir: self.state_dir,
             secrets_dir: self.secrets_dir,
             read_roots: self.read_root,
-            disabled: std::env::var("WAYBILL_ENABLED").is_ok_and(|v| matches!(v.to_ascii_lowercase().as_str(), "false" | "0" | "no" | "off")),
+            disabled: std::env::var("WAYBILL_ENABLED")
+                .is_ok_and(|v| matches!(v.to_ascii_lowercase().as_str(), "false" | "0" | "no" | "off")),
             archive: std::env::var_os("WAYBILL_FILE").filter(|v| !v.is_empty()).map(PathBuf::from),
             inotify: !std::env::var("WAYBILL_INOTIFY").is_ok_and(|v| v.eq_ignore_ascii_case("off")),
         };

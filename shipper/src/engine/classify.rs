@@ -74,7 +74,8 @@ impl Engine {
             Ok(Decision::New { begins_at }) => self.begin(path, found, look, candidate, begins_at, now),
             Ok(Decision::Continues(id)) => self.continue_in(id, path, look, candidate, now),
             Ok(Decision::Copy(id)) => {
-                let record = CopyRecord { file: look.key, size: look.size, modified: look.modified, stream: id.0.to_vec() };
+                let record =
+                    CopyRecord { file: look.key, size: look.size, modified: look.modified, stream: id.0.to_vec() };
                 if !self.store.model().copies.contains_key(&look.key) {
                     self.counters.copies += 1;
                     tracing::info!(path = %path.display(), stream = %id, "this file is a copy of what was read already");
@@ -93,7 +94,12 @@ impl Engine {
         self.unusable.insert(look.key, (look.size, look.modified));
         if self.told.len() < crate::source::discover::MAX_FOLDERS && self.told.insert(look.key) {
             let message = format!("{} cannot be read yet: {error}", path.display());
-            self.store.enter(now.wall, Action::PathRefused, message, &json!({"path": path.to_string_lossy(), "reason": error}));
+            self.store.enter(
+                now.wall,
+                Action::PathRefused,
+                message,
+                &json!({"path": path.to_string_lossy(), "reason": error}),
+            );
         }
     }
 
@@ -104,17 +110,18 @@ impl Engine {
             return Ok(Decision::Wait);
         }
         let source = self.plan.sources.get(found.source).map(|s| s.name.clone()).unwrap_or_default();
-        let ids: Vec<StreamId> = self.by_lead.get(&candidate.lead()).cloned().unwrap_or_default();
+        let alike = |engine: &Self| -> Vec<StreamId> {
+            let model = engine.store.model();
+            let ids = engine.by_lead.get(&candidate.lead()).map(Vec::as_slice).unwrap_or_default();
+            let begins_like = |r: &StreamRecord| r.source == source && candidate.begins_like(r);
+            ids.iter().copied().filter(|id| model.streams.get(id).is_some_and(begins_like)).collect()
+        };
         // What is known of the originals must be fresh: one that was truncated a moment ago is no original any more.
-        for id in &ids {
-            self.refresh(*id, now);
+        for id in alike(self) {
+            self.refresh(id, now);
         }
-        let model = self.store.model();
-        let records: Vec<(StreamId, StreamRecord)> = ids
-            .iter()
-            .filter_map(|id| Some((*id, model.streams.get(id)?.clone())))
-            .filter(|(_, r)| r.source == source && candidate.begins_like(r))
-            .collect();
+        let records: Vec<(StreamId, StreamRecord)> =
+            alike(self).into_iter().filter_map(|id| Some((id, self.store.model().streams.get(&id)?.clone()))).collect();
         let borrowed: Vec<(StreamId, &StreamRecord)> = records.iter().map(|(id, r)| (*id, r)).collect();
         if borrowed.is_empty() && !compressed {
             return Ok(Decision::New { begins_at: 0 });
@@ -145,8 +152,16 @@ impl Engine {
     }
 
     /// The candidate is this stream up to its frontier.
-    fn judge_equal(&mut self, candidate: &Candidate, id: StreamId, frontier: u64, len: u64) -> std::io::Result<Decision> {
-        let Some(record) = self.store.model().streams.get(&id).cloned() else { return Ok(Decision::New { begins_at: 0 }) };
+    fn judge_equal(
+        &mut self,
+        candidate: &Candidate,
+        id: StreamId,
+        frontier: u64,
+        len: u64,
+    ) -> std::io::Result<Decision> {
+        let Some(record) = self.store.model().streams.get(&id).cloned() else {
+            return Ok(Decision::New { begins_at: 0 });
+        };
         if record.phase != 0 {
             // It ended, and everything of it was settled: only what is new is of interest.
             return Ok(if len > frontier { Decision::Continues(id) } else { Decision::Copy(id) });
@@ -163,6 +178,15 @@ impl Engine {
         }
         if stream.size >= len && candidate.is_within(stream, &record, len)? {
             return Ok(Decision::Copy(id));
+        }
+        // Replaced by a longer one: it goes on there, if nobody can write to what has no name any more.
+        let replaced = stream.place == Place::Unlinked && stream.writers() == Writers::None;
+        if replaced && len >= stream.size && candidate.is_within(stream, &record, stream.size)? {
+            return Ok(Decision::Continues(id));
+        }
+        if frontier < stream.size {
+            self.relook_later();
+            return Ok(Decision::Wait);
         }
         let whole = Position { seq: record.frontier.seq, ..Position::at(frontier) };
         let begins_at = if frontier >= HEADER && record.frontier == whole { frontier } else { 0 };
@@ -213,12 +237,17 @@ impl Engine {
         let id = StreamId::random();
         // No two streams begin at the same instant: the order in which they were met is the order of their lines.
         self.last_begun = now.wall.max(self.last_begun + 1);
-        let encoding = if source.envelope == Envelope::None { Encoding::detect(&candidate.head) } else { Encoding::Bytes };
+        let encoding =
+            if source.envelope == Envelope::None { Encoding::detect(&candidate.head) } else { Encoding::Bytes };
         let mut record = StreamRecord {
             id: id.0.to_vec(),
             source: source.name.clone(),
             first_path: path_bytes(path),
-            captures: found.captures.iter().map(|(name, value)| Capture { name: name.clone(), value: value.clone() }).collect(),
+            captures: found
+                .captures
+                .iter()
+                .map(|(name, value)| Capture { name: name.clone(), value: value.clone() })
+                .collect(),
             line_bound: self.plan.limits.line as u64,
             envelope: source.envelope.number(),
             encoding: encoding.number(),
@@ -251,7 +280,12 @@ impl Engine {
         record.head_hash = digest::head_hash(&candidate.head);
         record.lead_hash = candidate.lead();
         let previous = self.orphans.keys().find(|o| {
-            self.store.model().streams.get(o).and_then(|r| r.extents.last()).is_some_and(|e| e.path == record.extents[0].path)
+            self.store
+                .model()
+                .streams
+                .get(o)
+                .and_then(|r| r.extents.last())
+                .is_some_and(|e| e.path == record.extents[0].path)
         });
         record.continues = previous.map(|p| p.0.to_vec()).unwrap_or_default();
         let skip_backlog = source.start_now && self.fresh_sources.contains(&source.name);
@@ -289,7 +323,8 @@ impl Engine {
         let lanes: Vec<u32> = self.lanes.iter().filter(|l| l.tracks.contains_key(&id)).map(|l| l.number).collect();
         for lane in lanes {
             let cursor = self.store.model().cursors.get(&(lane, id)).cloned();
-            let mut cursor = cursor.unwrap_or_else(|| CursorRecord { lane, stream: id.0.to_vec(), ..CursorRecord::default() });
+            let mut cursor =
+                cursor.unwrap_or_else(|| CursorRecord { lane, stream: id.0.to_vec(), ..CursorRecord::default() });
             cursor.discard.push(Range { from: 0, to: end });
             self.store.put(Kind::CursorPut(cursor));
         }

@@ -39,7 +39,8 @@ impl Engine {
                 self.store.model().ledger.iter().filter(|r| r.number > start.seq).take(ENTRIES).cloned().collect();
             let mut chunk = Chunk::new(id, start);
             for entry in &entries {
-                let outcome = if entry.action == ledger::Action::Loss.name() { Outcome::Error } else { Outcome::Success };
+                let outcome =
+                    if entry.action == ledger::Action::Loss.name() { Outcome::Error } else { Outcome::Success };
                 encode_control(
                     &info,
                     entry.number,
@@ -52,7 +53,11 @@ impl Engine {
                     &mut chunk.data,
                 );
                 let bytes = ledger::bytes(entry).len() as u64;
-                chunk.push(&Position { offset: entry.offset + bytes, seq: entry.number, ..Position::default() }, bytes, false);
+                chunk.push(
+                    &Position { offset: entry.offset + bytes, seq: entry.number, ..Position::default() },
+                    bytes,
+                    false,
+                );
             }
             if chunk.records.is_empty() {
                 continue;
@@ -64,7 +69,8 @@ impl Engine {
             self.cursors_due.get_or_insert(now.mono + super::CURSOR_COMMIT);
         }
         if last > 0 {
-            let delivered = self.lanes.iter().filter_map(|l| l.tracks.get(&id)).map(|t| t.settled.seq).min().unwrap_or(last);
+            let delivered =
+                self.lanes.iter().filter_map(|l| l.tracks.get(&id)).map(|t| t.settled.seq).min().unwrap_or(last);
             self.store.trim_ledger(now.wall, delivered);
         }
     }
@@ -72,7 +78,11 @@ impl Engine {
     /// Where a lane goes on in the ledger. Entries that were forgotten before the lane had them are counted.
     fn control_start(&mut self, number: u32) -> Option<Position> {
         let id = self.control_id();
-        let first = self.store.model().ledger.front().map(|r| Position { offset: r.offset, seq: r.number - 1, ..Position::default() })?;
+        let first = self.store.model().ledger.front().map(|r| Position {
+            offset: r.offset,
+            seq: r.number - 1,
+            ..Position::default()
+        })?;
         let known = self.store.model().cursors.contains_key(&(number, id));
         self.any_moved = true;
         let lane = self.lane_mut(number)?;

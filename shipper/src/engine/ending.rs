@@ -26,7 +26,8 @@ const REMEMBER: usize = 4096;
 impl Engine {
     pub(super) fn end_streams(&mut self, now: Now) {
         // While a stream waits for the end of another, ends are looked at more often.
-        let soon = std::mem::take(&mut self.held) && self.ends_looked.is_none_or(|at| now.mono.duration_since(at) >= SOON);
+        let soon =
+            std::mem::take(&mut self.held) && self.ends_looked.is_none_or(|at| now.mono.duration_since(at) >= SOON);
         if self.reconciled != Some(now.mono) && !soon {
             return;
         }
@@ -35,7 +36,9 @@ impl Engine {
         let aside: Vec<StreamId> = self
             .streams
             .values()
-            .filter(|s| !matches!(s.place, Place::At(_)) || (!s.active && s.size > 0 && self.has_tail(s.id)) || s.finished)
+            .filter(|s| {
+                !matches!(s.place, Place::At(_)) || (!s.active && s.size > 0 && self.has_tail(s.id)) || s.finished
+            })
             .map(|s| s.id)
             .collect();
         if !aside.is_empty() {
@@ -169,9 +172,11 @@ impl Engine {
     fn may_turn_up(&self, record: &StreamRecord) -> bool {
         let source = self.plan.sources.iter().position(|s| s.name == record.source);
         self.discovery.found().iter().filter(|(_, f)| Some(f.source) == source).any(|(path, _)| {
-            self.by_path
-                .get(path)
-                .is_some_and(|key| !self.by_key.contains_key(key) && !self.store.model().copies.contains_key(key) && self.pending.contains(key))
+            self.by_path.get(path).is_some_and(|key| {
+                !self.by_key.contains_key(key)
+                    && !self.store.model().copies.contains_key(key)
+                    && self.pending.contains(key)
+            })
         })
     }
 
@@ -208,8 +213,14 @@ impl Engine {
         if self.store.model().streams.len() <= self.streams.len() {
             return;
         }
-        let mut ended: Vec<(i64, StreamId, u64)> =
-            self.store.model().streams.iter().filter(|(_, r)| r.phase != 0).map(|(id, r)| (r.ended, *id, r.lead_hash)).collect();
+        let mut ended: Vec<(i64, StreamId, u64)> = self
+            .store
+            .model()
+            .streams
+            .iter()
+            .filter(|(_, r)| r.phase != 0)
+            .map(|(id, r)| (r.ended, *id, r.lead_hash))
+            .collect();
         let over = ended.len().saturating_sub(REMEMBER);
         if over > 0 {
             ended.sort_unstable();

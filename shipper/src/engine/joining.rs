@@ -58,7 +58,9 @@ impl Engine {
         let (other, before) = before;
         let stream = self.streams.get(other)?;
         let undecided = before.phase == 0 && before.joined_len == 0;
-        let lies_aside = stream.place != Place::At(crate::source::stream::bytes_path(&before.first_path)) || stream.finished;
+        // Renamed, or not written any more since this one began: a writer that goes on there does not go on here.
+        let renamed = stream.place != Place::At(crate::source::stream::bytes_path(&before.first_path));
+        let lies_aside = renamed || stream.finished || stream.modified < record.begun;
         (undecided && lies_aside && (stream.size > before.frontier.read_from() || stream.active)).then_some(*other)
     }
 
@@ -67,7 +69,14 @@ impl Engine {
     }
 
     /// The line at a place, and the place behind it.
-    fn line_at(&mut self, id: StreamId, record: &StreamRecord, at: Position, finished: bool, now: Now) -> Option<(Vec<u8>, Position)> {
+    fn line_at(
+        &mut self,
+        id: StreamId,
+        record: &StreamRecord,
+        at: Position,
+        finished: bool,
+        now: Now,
+    ) -> Option<(Vec<u8>, Position)> {
         self.open(id, now).ok()?;
         let stream = self.streams.get_mut(&id)?;
         let mut buffer = vec![0; stream.framing.window()];
@@ -94,7 +103,13 @@ impl Engine {
         let next = model
             .streams
             .iter()
-            .filter(|(other, r)| **other != id && r.joining && r.source == record.source && folder(r) == folder(&record) && r.begun > record.begun)
+            .filter(|(other, r)| {
+                **other != id
+                    && r.joining
+                    && r.source == record.source
+                    && folder(r) == folder(&record)
+                    && r.begun > record.begun
+            })
             .min_by_key(|(_, r)| r.begun)
             .map(|(other, r)| (*other, r.clone()));
         let Some((next, follower)) = next else {
@@ -148,15 +163,32 @@ impl Engine {
             "stream": id.to_string(), "at": own, "with": next.to_string(), "bytes": after.offset, "source": record.source,
         });
         self.store.enter(now.wall, Action::Joined, "a line that its writer split over two files was joined", &fields);
-        self.decided(id, StreamRecord { joined_to: next.0.to_vec(), joined_at: own, ..record }, after.offset, Some(own + after.offset));
+        self.decided(
+            id,
+            StreamRecord { joined_to: next.0.to_vec(), joined_at: own, ..record },
+            after.offset,
+            Some(own + after.offset),
+        );
     }
 
     /// Whether a line was split by its writer: neither piece parses alone, and the whole does.
-    fn split_line(&mut self, kind: FormatKind, before: (StreamId, &StreamRecord), next: (StreamId, &StreamRecord), now: Now) -> Head {
-        let Some((end, _)) = self.line_at(before.0, before.1, before.1.frontier, true, now) else { return Head::NotYet };
-        let Some((head, after)) = self.line_at(next.0, next.1, Position::at(0), false, now) else { return Head::NotYet };
+    fn split_line(
+        &mut self,
+        kind: FormatKind,
+        before: (StreamId, &StreamRecord),
+        next: (StreamId, &StreamRecord),
+        now: Now,
+    ) -> Head {
+        let Some((end, _)) = self.line_at(before.0, before.1, before.1.frontier, true, now) else {
+            return Head::NotYet;
+        };
+        let Some((head, after)) = self.line_at(next.0, next.1, Position::at(0), false, now) else {
+            return Head::NotYet;
+        };
         let whole = [end.as_slice(), &head].concat();
-        let joins = !format::parses_alone(kind, &end) && !format::parses_alone(kind, &head) && format::parses_alone(kind, &whole);
+        let joins = !format::parses_alone(kind, &end)
+            && !format::parses_alone(kind, &head)
+            && format::parses_alone(kind, &whole);
         if joins { Head::Ends(after.offset) } else { Head::Another }
     }
 
@@ -221,7 +253,9 @@ impl Engine {
 
     /// The bytes that another stream holds of this one's last record.
     pub(super) fn joined_suffix(&mut self, id: StreamId, record: &StreamRecord) -> Result<Option<Vec<u8>>, ReadError> {
-        let Some(next) = StreamId::from_slice(&record.joined_to).filter(|_| record.is_joined()) else { return Ok(None) };
+        let Some(next) = StreamId::from_slice(&record.joined_to).filter(|_| record.is_joined()) else {
+            return Ok(None);
+        };
         let _ = id;
         let Some(follower) = self.store.model().streams.get(&next).cloned() else { return Ok(None) };
         let now = self.last_turn.unwrap_or_else(Now::read);

@@ -46,7 +46,8 @@ enum Step {
 impl Engine {
     /// Reads for every stream that may have something, the oldest first. Says whether there is more to do.
     pub(super) fn pass_all(&mut self, now: Now) -> bool {
-        let mut order: Vec<(i64, StreamId)> = self.streams.values().filter(|s| s.active).map(|s| (s.modified, s.id)).collect();
+        let mut order: Vec<(i64, StreamId)> =
+            self.streams.values().filter(|s| s.active).map(|s| (s.modified, s.id)).collect();
         order.sort_unstable();
         let mut left = TURN;
         let mut busy = false;
@@ -151,7 +152,14 @@ impl Engine {
     }
 
     /// Reads a chunk for a group. `Ok(false)`: there is no whole record.
-    fn read_for(&mut self, id: StreamId, record: &StreamRecord, group: &Group, stop: Option<u64>, now: Now) -> Result<bool, ReadError> {
+    fn read_for(
+        &mut self,
+        id: StreamId,
+        record: &StreamRecord,
+        group: &Group,
+        stop: Option<u64>,
+        now: Now,
+    ) -> Result<bool, ReadError> {
         self.open(id, now)?;
         let suffix = self.joined_suffix(id, record)?;
         let from = group.at.read_from();
@@ -260,7 +268,11 @@ impl Engine {
                 ends.push((r.after.offset, hash, r.bytes));
             }
             let full = chunk.data.len() >= 2 * READ;
-            if full || stop.is_some_and(|s| r.after.offset >= s) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if full || stop.is_some_and(|s| r.after.offset >= s) {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
         });
         stream.encoder = encoder;
         stream.trouble = None;
@@ -290,7 +302,12 @@ impl Engine {
 
     /// Hands a chunk to the lanes of a group.
     fn hand(&mut self, id: StreamId, chunk: Arc<Chunk>, group: &Group) {
-        let name = self.streams.get(&id).and_then(|s| self.plan.sources.get(s.source?)).map(|s| s.name.clone()).unwrap_or_default();
+        let name = self
+            .streams
+            .get(&id)
+            .and_then(|s| self.plan.sources.get(s.source?))
+            .map(|s| s.name.clone())
+            .unwrap_or_default();
         let gate = self.source_gates.entry(name).or_default().clone();
         let silent = chunk.data.is_empty();
         for number in &group.lanes {
@@ -306,7 +323,8 @@ impl Engine {
                 self.undelivered.push((*number, delivery));
             }
         }
-        self.cursors_due.get_or_insert(self.last_turn.map_or_else(std::time::Instant::now, |n| n.mono) + super::CURSOR_COMMIT);
+        self.cursors_due
+            .get_or_insert(self.last_turn.map_or_else(std::time::Instant::now, |n| n.mono) + super::CURSOR_COMMIT);
     }
 
     /// A range that a kill switch left out ends here: what follows is delivered again.
@@ -322,7 +340,8 @@ impl Engine {
     pub(super) fn put_cursors(&mut self) {
         self.cursors_due = None;
         if std::mem::take(&mut self.any_moved) {
-            let all = self.lanes.iter().flat_map(|l| l.tracks.iter().filter(|(_, t)| t.dirty).map(|(id, _)| (l.number, *id)));
+            let all =
+                self.lanes.iter().flat_map(|l| l.tracks.iter().filter(|(_, t)| t.dirty).map(|(id, _)| (l.number, *id)));
             self.moved.extend(all);
         }
         for (number, id) in std::mem::take(&mut self.moved) {

@@ -28,7 +28,12 @@ impl Engine {
             let changes = self.discovery.scan(now.mono, now.wall);
             for (path, what) in changes.refused {
                 let message = format!("{} {what}", path.display());
-                self.store.enter(now.wall, Action::PathRefused, message, &json!({"path": path.to_string_lossy(), "reason": what}));
+                self.store.enter(
+                    now.wall,
+                    Action::PathRefused,
+                    message,
+                    &json!({"path": path.to_string_lossy(), "reason": what}),
+                );
             }
             for (path, first, later) in changes.overlaps {
                 let name = |i: usize| self.plan.sources.get(i).map_or("", |s| s.name.as_str());
@@ -82,7 +87,9 @@ impl Engine {
     fn order_joining(&self, looks: &mut [(i64, PathBuf)]) {
         let joins = |path: &Path| {
             let source = self.discovery.found().get(path).and_then(|f| self.plan.sources.get(f.source));
-            source.is_some_and(|s| crate::format::joins(s.settings.format) || s.envelope != crate::source::envelope::Envelope::None)
+            source.is_some_and(|s| {
+                crate::format::joins(s.settings.format) || s.envelope != crate::source::envelope::Envelope::None
+            })
         };
         let mut groups: std::collections::BTreeMap<PathBuf, Vec<usize>> = std::collections::BTreeMap::new();
         for (index, (_, path)) in looks.iter().enumerate().filter(|(_, (_, path))| joins(path)) {
@@ -104,7 +111,9 @@ impl Engine {
 
     /// Looks at files that nothing hinted at: hot ones each time, the others in turn.
     fn poll(&mut self, displaced: &mut Vec<(FileKey, PathBuf)>, now: Now) {
-        let hot: Vec<PathBuf> = self.hot.iter().filter_map(|id| self.streams.get(id)?.path().map(Path::to_owned)).collect();
+        let most = if self.watch.is_some() { 64 } else { POLL };
+        let hot: Vec<PathBuf> =
+            self.hot.iter().take(most).filter_map(|id| self.streams.get(id)?.path().map(Path::to_owned)).collect();
         for path in hot {
             self.observe(&path, displaced, now);
         }
@@ -320,8 +329,12 @@ impl Engine {
 
     /// Looks at open files that have no path in the picture.
     fn refresh_open(&mut self, now: Now) {
-        let aside: Vec<StreamId> =
-            self.streams.values().filter(|s| matches!(s.place, Place::Unlinked | Place::Moved(_))).map(|s| s.id).collect();
+        let aside: Vec<StreamId> = self
+            .streams
+            .values()
+            .filter(|s| matches!(s.place, Place::Unlinked | Place::Moved(_)))
+            .map(|s| s.id)
+            .collect();
         for id in aside {
             let Some(stream) = self.streams.get_mut(&id) else { continue };
             match stream.look(now.mono) {
@@ -332,7 +345,9 @@ impl Engine {
                     self.grown(id, &look, now);
                 }
                 Ok(None) => {
-                    if self.open(id, now).is_err() && matches!(self.streams.get(&id).map(|s| &s.place), Some(Place::Moved(_))) {
+                    if self.open(id, now).is_err()
+                        && matches!(self.streams.get(&id).map(|s| &s.place), Some(Place::Moved(_)))
+                    {
                         self.find_moved(id, now);
                     }
                 }
@@ -349,10 +364,13 @@ impl Engine {
         }
         let absent = || ReadError::Io(std::io::Error::from(std::io::ErrorKind::NotFound));
         let path = stream.path().ok_or_else(absent)?.to_owned();
-        let root = self.discovery.folders().find(|(f, _)| Some(*f) == path.parent()).map(|(_, r)| std::sync::Arc::clone(r));
+        let root =
+            self.discovery.folders().find(|(f, _)| Some(*f) == path.parent()).map(|(_, r)| std::sync::Arc::clone(r));
         let file = root.ok_or_else(absent)?.open_file(&path).map_err(|error| match error {
             crate::source::root::Error::Io(error) => ReadError::Io(error),
-            outside @ crate::source::root::Error::Outside { .. } => ReadError::Io(std::io::Error::other(outside.to_string())),
+            outside @ crate::source::root::Error::Outside { .. } => {
+                ReadError::Io(std::io::Error::other(outside.to_string()))
+            }
         })?;
         let look = Look::at_file(&file)?;
         if look.key != stream.key {
@@ -389,7 +407,11 @@ impl Engine {
     /// Whether a required lane has not settled all that is known of a stream.
     pub(super) fn owes(&self, id: StreamId) -> bool {
         let Some(stream) = self.streams.get(&id) else { return false };
-        self.lanes.iter().filter(|l| l.plan.required).filter_map(|l| l.tracks.get(&id)).any(|t| t.settled.offset < stream.size)
+        self.lanes
+            .iter()
+            .filter(|l| l.plan.required)
+            .filter_map(|l| l.tracks.get(&id))
+            .any(|t| t.settled.offset < stream.size)
     }
 
     /// Brings the streams of the state to life; where their files are now comes out in the first scan.
@@ -423,7 +445,12 @@ impl Engine {
             .collect();
         for (id, key, path) in missing {
             self.by_path.remove(&path);
-            let wanted = self.store.model().streams.get(&id).is_some_and(|r| self.plan.sources.iter().any(|s| s.name == r.source));
+            let wanted = self
+                .store
+                .model()
+                .streams
+                .get(&id)
+                .is_some_and(|r| self.plan.sources.iter().any(|s| s.name == r.source));
             if wanted {
                 self.displace(key, &path, now);
             }
@@ -488,8 +515,23 @@ mod tests {
 
     #[test]
     fn rotated_files_are_ordered_by_their_names() {
-        let mut names = ["/l/0.log", "/l/0.log.20261122-000040", "/l/0.log.20261122-000039.gz", "/l/audit.log", "/l/audit-2026-05-26T12-00-00.000.log"];
+        let mut names = [
+            "/l/0.log",
+            "/l/0.log.20261122-000040",
+            "/l/0.log.20261122-000039.gz",
+            "/l/audit.log",
+            "/l/audit-2026-05-26T12-00-00.000.log",
+        ];
         names.sort_by(|a, b| by_name(Path::new(a), Path::new(b)));
-        assert_eq!(names, ["/l/0.log.20261122-000039.gz", "/l/0.log.20261122-000040", "/l/0.log", "/l/audit-2026-05-26T12-00-00.000.log", "/l/audit.log"]);
+        assert_eq!(
+            names,
+            [
+                "/l/0.log.20261122-000039.gz",
+                "/l/0.log.20261122-000040",
+                "/l/0.log",
+                "/l/audit-2026-05-26T12-00-00.000.log",
+                "/l/audit.log"
+            ]
+        );
     }
 }

@@ -25,7 +25,8 @@ impl Engine {
     pub(super) fn refuse(&mut self, reasons: &[String], switches: Vec<Switch>, now: Now) {
         self.counters.policies_refused += 1;
         self.counters.refused_policy = Some(reasons.to_vec());
-        let message = format!("the policy was refused, the one before goes on: {}", reasons.first().map_or("", String::as_str));
+        let message =
+            format!("the policy was refused, the one before goes on: {}", reasons.first().map_or("", String::as_str));
         self.store.enter(now.wall, Action::PolicyRefused, message, &json!({"reasons": reasons}));
         for switch in switches {
             self.plan.switches.retain(|s| s.scope != switch.scope);
@@ -45,7 +46,12 @@ impl Engine {
             "sinks": self.plan.sinks.iter().map(|s| s.name.as_str()).collect::<Vec<_>>(),
         });
         if before.digest != self.plan.digest {
-            self.store.enter(now.wall, Action::PolicyApplied, format!("policy {} is in force", self.plan.policy), &told);
+            self.store.enter(
+                now.wall,
+                Action::PolicyApplied,
+                format!("policy {} is in force", self.plan.policy),
+                &told,
+            );
         }
         self.counters.refused_policy = None;
         for source in &self.plan.sources {
@@ -70,13 +76,19 @@ impl Engine {
     }
 
     fn discovery_differs(&self, before: &Plan) -> bool {
-        let shape = |p: &Plan| -> Vec<_> { p.sources.iter().map(|s| (s.name.clone(), s.patterns.clone(), s.exclude.clone())).collect() };
+        let shape = |p: &Plan| -> Vec<_> {
+            p.sources.iter().map(|s| (s.name.clone(), s.patterns.clone(), s.exclude.clone())).collect()
+        };
         let files = |p: &Plan| -> Vec<String> { p.sinks.iter().map(SinkPlan::destination).collect() };
         shape(before) != shape(&self.plan) || files(before) != files(&self.plan)
     }
 
     fn targets(&self) -> Vec<Target> {
-        let target = |(i, s): (usize, &crate::plan::SourcePlan)| Target { source: i, patterns: s.patterns.clone(), exclude: s.exclude.clone() };
+        let target = |(i, s): (usize, &crate::plan::SourcePlan)| Target {
+            source: i,
+            patterns: s.patterns.clone(),
+            exclude: s.exclude.clone(),
+        };
         self.plan.sources.iter().enumerate().map(target).collect()
     }
 
@@ -111,7 +123,13 @@ impl Engine {
                 continue;
             }
             let key = key_of(&sink);
-            let old = self.store.model().lanes.values().find(|r| (r.name.clone(), r.kind.clone(), r.destination.clone()) == key).cloned();
+            let old = self
+                .store
+                .model()
+                .lanes
+                .values()
+                .find(|r| (r.name.clone(), r.kind.clone(), r.destination.clone()) == key)
+                .cloned();
             let record = LaneRecord { removed: 0, ..old.clone().unwrap_or_else(|| self.new_lane_record(&sink, now)) };
             let number = record.number;
             if old.as_ref() != Some(&record) {
@@ -157,10 +175,14 @@ impl Engine {
             }
         }
         let fields = json!({"lane": lane.plan.name, "destination": lane.plan.destination(), "bytes": pending});
-        let message = format!("sink {} left the policy with {pending} bytes pending; its cursors are kept for 7 days", lane.plan.name);
+        let message = format!(
+            "sink {} left the policy with {pending} bytes pending; its cursors are kept for 7 days",
+            lane.plan.name
+        );
         self.store.enter(now.wall, Action::Abandoned, message, &fields);
         for (id, track) in &lane.tracks {
-            let discard = self.store.model().cursors.get(&(lane.number, *id)).map(|c| c.discard.clone()).unwrap_or_default();
+            let discard =
+                self.store.model().cursors.get(&(lane.number, *id)).map(|c| c.discard.clone()).unwrap_or_default();
             self.store.put(Kind::CursorPut(crate::state::entry::CursorRecord {
                 lane: lane.number,
                 stream: id.0.to_vec(),
@@ -252,7 +274,8 @@ impl Engine {
                 lane.tracks.entry(id).or_insert_with(|| match cursor {
                     Some(cursor) => Track::resume(cursor.position, cursor.tally),
                     None if start_now && late => {
-                        let mut track = Track::resume(Position::at(record.begins_at), crate::state::entry::Tally::default());
+                        let mut track =
+                            Track::resume(Position::at(record.begins_at), crate::state::entry::Tally::default());
                         self.any_moved = true;
                         track.skip(record.frontier, record.begins_at);
                         track
@@ -290,4 +313,3 @@ impl Lane {
 fn key_of(sink: &SinkPlan) -> (String, String, String) {
     (sink.name.clone(), sink.type_name().to_owned(), sink.destination())
 }
-

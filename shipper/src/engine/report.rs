@@ -368,7 +368,8 @@ impl Engine {
         let model = self.store.model();
         let mut tally = model.lanes.get(&lane.number).map(|l| l.closed).unwrap_or_default();
         let mut seen = tally.settled();
-        let mut seen_records = tally.acknowledged.records + tally.dropped.records + tally.refused.records + tally.lost.records;
+        let mut seen_records =
+            tally.acknowledged.records + tally.dropped.records + tally.refused.records + tally.lost.records;
         let control = self.control_id();
         let mut oldest = None;
         for (id, track) in &lane.tracks {
@@ -394,13 +395,15 @@ impl Engine {
                 seen_records += t.acknowledged.records + t.dropped.records + t.refused.records + t.lost.records;
             }
         }
-        let health = lane.outlet.as_ref().map(|o| o.health.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone());
+        let health =
+            lane.outlet.as_ref().map(|o| o.health.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone());
         let health = health.unwrap_or_default();
         let settled = tally.settled();
         let records = tally.acknowledged.records + tally.dropped.records + tally.refused.records + tally.lost.records;
         let pending = Amount { bytes: seen.saturating_sub(settled), records: seen_records.saturating_sub(records) };
         let age = oldest.map_or(0.0, |at| (now.wall.saturating_sub(at)).max(0) as f64 / 1e9);
-        let held = crate::lane::kill_switch::covering(model.switches.values(), None, &lane.plan.name) != crate::lane::kill_switch::Effect::Pass
+        let held = crate::lane::kill_switch::covering(model.switches.values(), None, &lane.plan.name)
+            != crate::lane::kill_switch::Effect::Pass
             || model.switches.contains_key("policy");
         LaneReport {
             name: lane.plan.name.clone(),

@@ -26,8 +26,11 @@ impl Engine {
                 // A refused ledger record makes no entry: it would be refused too.
                 self.counters.control_refused += refused.count() as u64;
             } else {
-                let reasons: Vec<String> =
-                    refused.map(|(_, fate)| if let RecordFate::Refused(reason) = fate { reason.clone() } else { String::new() }).collect();
+                let reasons: Vec<String> = refused
+                    .map(
+                        |(_, fate)| if let RecordFate::Refused(reason) = fate { reason.clone() } else { String::new() },
+                    )
+                    .collect();
                 self.note_refusals(settlement.lane, &reasons, now);
             }
         }

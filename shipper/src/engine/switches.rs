@@ -19,7 +19,8 @@ impl Engine {
             let scope = switch.scope.to_string();
             let old = before.get(&scope);
             let mode = mode_number(switch.effect);
-            if old.is_some_and(|o| o.mode == mode && o.reason == switch.reason && o.requested_by == switch.requested_by) {
+            if old.is_some_and(|o| o.mode == mode && o.reason == switch.reason && o.requested_by == switch.requested_by)
+            {
                 continue;
             }
             changed = true;
@@ -40,7 +41,9 @@ impl Engine {
             }
             changed = true;
             let by = self.plan.lifted.iter().find(|s| s.scope.to_string() == *scope);
-            let by = by.map(|s| (s.reason.clone(), s.requested_by.clone())).filter(|(reason, by)| !reason.is_empty() || !by.is_empty());
+            let by = by
+                .map(|s| (s.reason.clone(), s.requested_by.clone()))
+                .filter(|(reason, by)| !reason.is_empty() || !by.is_empty());
             let (reason, by) = by.unwrap_or_else(|| (old.reason.clone(), old.requested_by.clone()));
             self.say(scope, "lifted", kill_switch::effect_of(old), &reason, &by, now);
             self.store.put(Kind::SwitchPut(SwitchRecord { engaged: false, ..old.clone() }));
@@ -53,7 +56,8 @@ impl Engine {
     fn say(&mut self, scope: &str, what: &str, effect: Effect, reason: &str, by: &str, now: Now) {
         let mode = if effect == Effect::Discard { "Discard" } else { "Hold" };
         let fields = json!({"scope": scope, "change": what, "mode": mode, "reason": reason, "requestedBy": by});
-        let message = format!("kill switch {scope} {what} ({mode}) by {}: {reason}", if by.is_empty() { "unknown" } else { by });
+        let message =
+            format!("kill switch {scope} {what} ({mode}) by {}: {reason}", if by.is_empty() { "unknown" } else { by });
         self.store.enter(now.wall, Action::KillSwitch, message, &fields);
     }
 
@@ -64,7 +68,8 @@ impl Engine {
         let sources: Vec<String> = self.plan.sources.iter().map(|s| s.name.clone()).collect();
         for name in &sources {
             // A source's own gate stops it in every lane, so it is shut only if no lane may have it.
-            let stopped = self.lanes.iter().all(|l| kill_switch::covering(&switches, Some(name), &l.plan.name) != Effect::Pass);
+            let stopped =
+                self.lanes.iter().all(|l| kill_switch::covering(&switches, Some(name), &l.plan.name) != Effect::Pass);
             if stopped {
                 self.source_gates.entry(name.clone()).or_default().shut();
             }

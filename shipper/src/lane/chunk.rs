@@ -37,11 +37,7 @@ const OVERHEAD: usize = 512;
 impl Chunk {
     /// Nothing yet.
     pub fn new(stream: StreamId, start: Position) -> Self {
-        Self {
-            stream,
-            start,
-            ..Self::default()
-        }
+        Self { stream, start, ..Self::default() }
     }
 
     /// Takes in a record whose encoding was just appended to [`data`](Self::data).
@@ -49,32 +45,17 @@ impl Chunk {
         if after.long.is_some() || after.stdout.is_some() || after.stderr.is_some() {
             self.open.push((self.records.len() as u32, *after));
         }
-        self.records.push(Record {
-            after: after.offset,
-            bytes,
-            end: self.data.len() as u32,
-            dropped,
-        });
+        self.records.push(Record { after: after.offset, bytes, end: self.data.len() as u32, dropped });
     }
 
     /// The place behind the first `count` records.
     pub fn position(&self, count: usize) -> Position {
-        let Some(last) = count
-            .checked_sub(1)
-            .and_then(|i| Some((i, self.records.get(i)?)))
-        else {
+        let Some(last) = count.checked_sub(1).and_then(|i| Some((i, self.records.get(i)?))) else {
             return self.start;
         };
-        match self
-            .open
-            .binary_search_by_key(&(last.0 as u32), |(i, _)| *i)
-        {
+        match self.open.binary_search_by_key(&(last.0 as u32), |(i, _)| *i) {
             Ok(at) => self.open[at].1,
-            Err(_) => Position {
-                offset: last.1.after,
-                seq: self.start.seq + count as u64,
-                ..Position::default()
-            },
+            Err(_) => Position { offset: last.1.after, seq: self.start.seq + count as u64, ..Position::default() },
         }
     }
 
@@ -85,14 +66,9 @@ impl Chunk {
 
     /// The encoding of one record.
     pub fn encoded(&self, index: usize) -> &[u8] {
-        let from = index
-            .checked_sub(1)
-            .and_then(|i| self.records.get(i))
-            .map_or(0, |r| r.end);
+        let from = index.checked_sub(1).and_then(|i| self.records.get(i)).map_or(0, |r| r.end);
         let to = self.records.get(index).map_or(from, |r| r.end);
-        self.data
-            .get(from as usize..to as usize)
-            .unwrap_or_default()
+        self.data.get(from as usize..to as usize).unwrap_or_default()
     }
 
     /// What it takes in memory, in bytes.
@@ -104,11 +80,7 @@ impl Chunk {
     pub fn counts(&self, range: std::ops::Range<usize>) -> (Count, Count) {
         let (mut kept, mut dropped) = (Count::default(), Count::default());
         for record in self.records.get(range).unwrap_or_default() {
-            let count = if record.dropped {
-                &mut dropped
-            } else {
-                &mut kept
-            };
+            let count = if record.dropped { &mut dropped } else { &mut kept };
             count.bytes += record.bytes;
             count.records += 1;
         }
@@ -123,49 +95,16 @@ mod tests {
 
     #[test]
     fn places_and_encodings() {
-        let mut chunk = Chunk::new(
-            StreamId::default(),
-            Position {
-                offset: 10,
-                seq: 4,
-                ..Position::default()
-            },
-        );
+        let mut chunk = Chunk::new(StreamId::default(), Position { offset: 10, seq: 4, ..Position::default() });
         chunk.data.extend_from_slice(b"{a}\n");
-        chunk.push(
-            &Position {
-                offset: 15,
-                seq: 5,
-                ..Position::default()
-            },
-            5,
-            false,
-        );
-        let open = Position {
-            offset: 20,
-            seq: 6,
-            long: Some(Open {
-                from: 20,
-                line: 15,
-                index: 1,
-            }),
-            ..Position::default()
-        };
+        chunk.push(&Position { offset: 15, seq: 5, ..Position::default() }, 5, false);
+        let open =
+            Position { offset: 20, seq: 6, long: Some(Open { from: 20, line: 15, index: 1 }), ..Position::default() };
         chunk.push(&open, 5, true);
         assert_eq!(chunk.position(0), chunk.start);
-        assert_eq!(
-            chunk.position(1),
-            Position {
-                offset: 15,
-                seq: 5,
-                ..Position::default()
-            }
-        );
+        assert_eq!(chunk.position(1), Position { offset: 15, seq: 5, ..Position::default() });
         assert_eq!(chunk.end(), open);
-        assert_eq!(
-            (chunk.encoded(0), chunk.encoded(1)),
-            (&b"{a}\n"[..], &b""[..])
-        );
+        assert_eq!((chunk.encoded(0), chunk.encoded(1)), (&b"{a}\n"[..], &b""[..]));
         let (kept, dropped) = chunk.counts(0..2);
         assert_eq!((kept.records, dropped.bytes), (1, 5));
     }

@@ -70,11 +70,7 @@ pub fn effect_of(record: &SwitchRecord) -> Effect {
 
 /// What covers one source's records on one sink. `source` is `None` for the control stream, which policy and source switches
 /// let pass, or their entry could not leave.
-pub fn covering<'a>(
-    switches: impl IntoIterator<Item = &'a SwitchRecord>,
-    source: Option<&str>,
-    sink: &str,
-) -> Effect {
+pub fn covering<'a>(switches: impl IntoIterator<Item = &'a SwitchRecord>, source: Option<&str>, sink: &str) -> Effect {
     let covers = |scope: &str| match scope.split_once('/') {
         _ if scope == "local" => true,
         _ if scope == "policy" => source.is_some(),
@@ -82,12 +78,7 @@ pub fn covering<'a>(
         Some(("sink", name)) => name == sink,
         _ => false,
     };
-    switches
-        .into_iter()
-        .filter(|r| covers(&r.scope))
-        .map(effect_of)
-        .max()
-        .unwrap_or_default()
+    switches.into_iter().filter(|r| covers(&r.scope)).map(effect_of).max().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -95,12 +86,7 @@ mod tests {
     use super::*;
 
     fn thrown(scope: &str, mode: u32) -> SwitchRecord {
-        SwitchRecord {
-            scope: scope.into(),
-            engaged: true,
-            mode,
-            ..SwitchRecord::default()
-        }
+        SwitchRecord { scope: scope.into(), engaged: true, mode, ..SwitchRecord::default() }
     }
 
     #[test]
@@ -113,14 +99,8 @@ mod tests {
         assert_eq!(covering(&switches, None, "x"), Effect::Hold);
         assert_eq!(covering(&switches, None, "y"), Effect::Pass);
         assert_eq!(covering(&[thrown("local", 0)], None, "y"), Effect::Hold);
-        assert_eq!(
-            covering(&[thrown("policy", 7)], Some("a"), "y"),
-            Effect::Hold
-        );
+        assert_eq!(covering(&[thrown("policy", 7)], Some("a"), "y"), Effect::Hold);
         // A source and a sink may bear the same name.
-        assert_eq!(
-            covering(&[thrown("source/x", 0)], Some("a"), "x"),
-            Effect::Pass
-        );
+        assert_eq!(covering(&[thrown("source/x", 0)], Some("a"), "x"), Effect::Pass);
     }
 }

@@ -48,12 +48,7 @@ pub struct Effect {
 impl Track {
     /// Goes on from a cursor.
     pub fn resume(settled: Position, tally: Tally) -> Self {
-        Self {
-            sent: settled,
-            settled,
-            tally,
-            ..Self::default()
-        }
+        Self { sent: settled, settled, tally, ..Self::default() }
     }
 
     /// A chunk that starts at [`sent`](Self::sent) was handed over.
@@ -97,9 +92,7 @@ impl Track {
             Fate::Records(records) => {
                 for (index, fate) in records {
                     if *index as usize >= out.passed {
-                        out.answered
-                            .entry(*index)
-                            .or_insert(matches!(fate, RecordFate::Refused(_)));
+                        out.answered.entry(*index).or_insert(matches!(fate, RecordFate::Refused(_)));
                     }
                 }
             }
@@ -119,14 +112,8 @@ impl Track {
                 self.tally.dropped.add(dropped);
             } else {
                 while let Some(record) = front.chunk.records.get(front.passed) {
-                    let answer = front
-                        .answered
-                        .remove(&(front.passed as u32))
-                        .or(front.acknowledged.then_some(false));
-                    let count = Count {
-                        bytes: record.bytes,
-                        records: 1,
-                    };
+                    let answer = front.answered.remove(&(front.passed as u32)).or(front.acknowledged.then_some(false));
+                    let count = Count { bytes: record.bytes, records: 1 };
                     match answer {
                         _ if record.dropped => self.tally.dropped.add(count),
                         Some(false) => self.tally.acknowledged.add(count),
@@ -183,14 +170,8 @@ impl Track {
 
     fn unsettled(&self, to: Position, origin: u64) -> Count {
         // Not the distance of two offsets: pieces of open lines lie before the cursor and are not settled.
-        let bytes = to
-            .offset
-            .saturating_sub(origin)
-            .saturating_sub(self.tally.settled());
-        Count {
-            bytes,
-            records: to.seq.saturating_sub(self.settled.seq),
-        }
+        let bytes = to.offset.saturating_sub(origin).saturating_sub(self.tally.settled());
+        Count { bytes, records: to.seq.saturating_sub(self.settled.seq) }
     }
 
     fn go_to(&mut self, to: Position) {
@@ -208,24 +189,10 @@ mod tests {
     use super::*;
 
     fn chunk(start: u64, records: u64) -> Arc<Chunk> {
-        let mut chunk = Chunk::new(
-            StreamId::default(),
-            Position {
-                offset: start * 10,
-                seq: start,
-                ..Position::default()
-            },
-        );
+        let mut chunk =
+            Chunk::new(StreamId::default(), Position { offset: start * 10, seq: start, ..Position::default() });
         for i in 1..=records {
-            chunk.push(
-                &Position {
-                    offset: (start + i) * 10,
-                    seq: start + i,
-                    ..Position::default()
-                },
-                10,
-                false,
-            );
+            chunk.push(&Position { offset: (start + i) * 10, seq: start + i, ..Position::default() }, 10, false);
         }
         Arc::new(chunk)
     }
@@ -241,10 +208,7 @@ mod tests {
         let fate = Fate::Records(vec![(0, RecordFate::Refused("too large".into()))]);
         assert!(track.settle(1, &fate).moved);
         assert_eq!((track.settled.offset, track.settled.seq), (50, 5));
-        assert_eq!(
-            (track.tally.acknowledged.records, track.tally.refused.bytes),
-            (4, 10)
-        );
+        assert_eq!((track.tally.acknowledged.records, track.tally.refused.bytes), (4, 10));
     }
 
     #[test]
@@ -254,10 +218,7 @@ mod tests {
         track.sent(2, &chunk(2, 2));
         track.settle(1, &Fate::Records(vec![(0, RecordFate::Acknowledged)]));
         track.settle(1, &Fate::Recalled);
-        assert_eq!(
-            (track.sent.offset, track.settled.offset, track.under_way()),
-            (10, 10, 0)
-        );
+        assert_eq!((track.sent.offset, track.settled.offset, track.under_way()), (10, 10, 0));
         assert_eq!(track.settle(2, &Fate::Acknowledged), Effect::default());
     }
 

@@ -50,10 +50,18 @@ pub fn resolve(text: &str, state_dir: Option<&Path>, archive: Option<&Path>) -> 
     if spec.sinks.is_empty() {
         sinks = default_sinks(&default_path);
     } else if sinks.is_empty() {
-        findings.push(error("spec.sinks", "no sink is left that this release can run", "add a sink of type File or Stdout, or run a release that has the others"));
+        findings.push(error(
+            "spec.sinks",
+            "no sink is left that this release can run",
+            "add a sink of type File or Stdout, or run a release that has the others",
+        ));
     }
     if sources.is_empty() {
-        findings.push(error("spec.sources", "no source is left that this release can read", "name a source of type File with a format that `waybill parse --help` lists"));
+        findings.push(error(
+            "spec.sources",
+            "no source is left that this release can read",
+            "name a source of type File with a format that `waybill parse --help` lists",
+        ));
     }
     let limits = Limits {
         in_flight: spec.limits.in_flight.0 as usize,
@@ -72,7 +80,13 @@ fn error(path: &str, message: &str, remedy: &str) -> Finding {
 }
 
 fn skipped(path: &str, message: impl Into<String>, remedy: &str) -> Finding {
-    Finding { severity: Severity::Skipped, path: path.into(), line: None, message: message.into(), remedy: remedy.into() }
+    Finding {
+        severity: Severity::Skipped,
+        path: path.into(),
+        line: None,
+        message: message.into(),
+        remedy: remedy.into(),
+    }
 }
 
 /// The switches of a document that are engaged, or that are not.
@@ -81,7 +95,12 @@ fn with_state(switches: &crds::Switches, engaged: bool) -> Vec<Switch> {
     let mut take = |scope: Scope, switch: &crds::KillSwitch| {
         if switch.engaged == engaged {
             let effect = if switch.mode == crds::KillSwitchMode::Discard { Effect::Discard } else { Effect::Hold };
-            out.push(Switch { scope, effect, reason: switch.reason.clone(), requested_by: switch.requested_by.clone() });
+            out.push(Switch {
+                scope,
+                effect,
+                reason: switch.reason.clone(),
+                requested_by: switch.requested_by.clone(),
+            });
         }
     };
     if let Some(switch) = &switches.policy {
@@ -94,12 +113,20 @@ fn with_state(switches: &crds::Switches, engaged: bool) -> Vec<Switch> {
 
 fn resolve_source(source: &crds::Source, path: &str, findings: &mut Vec<Finding>) -> Result<SourcePlan, Finding> {
     let Some(file) = &source.file else {
-        return Err(skipped(path, format!("source {} is of type Syslog, which this release does not have", source.name), "read the files that the program writes, with type File"));
+        return Err(skipped(
+            path,
+            format!("source {} is of type Syslog, which this release does not have", source.name),
+            "read the files that the program writes, with type File",
+        ));
     };
     let kind = source.format.name().parse::<format::Kind>().map_err(|_| {
         skipped(
             &format!("{path}.format"),
-            format!("format {} is not built into this release; source {} is not read", source.format.name(), source.name),
+            format!(
+                "format {} is not built into this release; source {} is not read",
+                source.format.name(),
+                source.name
+            ),
             "write format: Text to ship its lines as they are",
         )
     })?;
@@ -111,17 +138,28 @@ fn resolve_source(source: &crds::Source, path: &str, findings: &mut Vec<Finding>
         ));
     }
     if source.retention.is_some() || !source.protect.is_off() {
-        let message = format!("this release neither removes nor protects the files of sources; those of {} are left alone", source.name);
+        let message = format!(
+            "this release neither removes nor protects the files of sources; those of {} are left alone",
+            source.name
+        );
         findings.push(skipped(&format!("{path}.retention"), message, "leave retention and protect out"));
     }
     let compile = |field: &str, list: &[String]| -> Result<Vec<Pattern>, Finding> {
         let each = |(i, text): (usize, &String)| {
-            Pattern::new(text).map_err(|e| error(&format!("{path}.file.{field}[{i}]"), &e.to_string(), "write an absolute path with *, ?, [a-z], ** or {name}"))
+            Pattern::new(text).map_err(|e| {
+                error(
+                    &format!("{path}.file.{field}[{i}]"),
+                    &e.to_string(),
+                    "write an absolute path with *, ?, [a-z], ** or {name}",
+                )
+            })
         };
         list.iter().enumerate().map(each).collect()
     };
     let time_zone = match &source.time_zone {
-        Some(name) => TimeZone::get(name).map_err(|e| error(&format!("{path}.timeZone"), &e.to_string(), "write an IANA name such as Europe/Berlin"))?,
+        Some(name) => TimeZone::get(name).map_err(|e| {
+            error(&format!("{path}.timeZone"), &e.to_string(), "write an IANA name such as Europe/Berlin")
+        })?,
         None => TimeZone::try_system().unwrap_or_else(|_| {
             if matches!(kind, format::Kind::V2RayAccess | format::Kind::V2RayError) {
                 findings.push(Finding {
@@ -144,9 +182,17 @@ fn resolve_source(source: &crds::Source, path: &str, findings: &mut Vec<Finding>
         format: kind,
         time_zone,
         outbounds: source.outbounds.iter().map(|(tag, m)| (tag.clone(), meaning(m))).collect::<BTreeMap<_, _>>(),
-        drop: source.drop.iter().map(|d| format::DropRule { field: d.field.clone(), equals: d.equals.clone() }).collect(),
+        drop: source
+            .drop
+            .iter()
+            .map(|d| format::DropRule { field: d.field.clone(), equals: d.equals.clone() })
+            .collect(),
         keep_original: source.keep_original,
-        json: source.json.as_ref().map(|j| format::JsonMap { time: j.time.clone(), outcome: j.outcome.clone(), fields: j.fields.clone() }),
+        json: source.json.as_ref().map(|j| format::JsonMap {
+            time: j.time.clone(),
+            outcome: j.outcome.clone(),
+            fields: j.fields.clone(),
+        }),
     };
     Ok(SourcePlan {
         name: source.name.clone(),
@@ -162,7 +208,12 @@ fn resolve_source(source: &crds::Source, path: &str, findings: &mut Vec<Finding>
     })
 }
 
-fn resolve_sink(sink: &crds::Sink, path: &str, default_path: &Path, findings: &mut Vec<Finding>) -> Result<SinkPlan, Finding> {
+fn resolve_sink(
+    sink: &crds::Sink,
+    path: &str,
+    default_path: &Path,
+    findings: &mut Vec<Finding>,
+) -> Result<SinkPlan, Finding> {
     if sink.encoding != crds::Encoding::Ecs {
         return Err(skipped(
             &format!("{path}.encoding"),
@@ -175,14 +226,22 @@ fn resolve_sink(sink: &crds::Sink, path: &str, default_path: &Path, findings: &m
         crds::SinkType::File => {
             let file = sink.file.as_ref();
             if file.is_some_and(|f| !f.protect.is_off()) {
-                findings.push(skipped(&format!("{path}.file.protect"), "this release does not protect archives", "leave protect out"));
+                findings.push(skipped(
+                    &format!("{path}.file.protect"),
+                    "this release does not protect archives",
+                    "leave protect out",
+                ));
             }
             SinkKind::File(file_plan(file, default_path))
         }
         other => {
             return Err(skipped(
                 &format!("{path}.type"),
-                format!("sinks of type {} are not built into this release; sink {} gets nothing", other.name(), sink.name),
+                format!(
+                    "sinks of type {} are not built into this release; sink {} gets nothing",
+                    other.name(),
+                    sink.name
+                ),
                 "use type File or Stdout, or a release that has it",
             ));
         }

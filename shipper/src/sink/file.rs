@@ -62,15 +62,25 @@ pub fn run(mut queue: Queue, plan: &FilePlan) {
 
 fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free space on its file system; nothing is lost meanwhile",
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => "let the agent write there, or change the sink's path",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "free space on its file system; nothing is lost meanwhile"
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "let the agent write there, or change the sink's path"
+        }
         io::ErrorKind::NotFound => "make its folder, or change the sink's path",
         _ => "look at the disk",
     }
 }
 
 /// Opens the live file if need be, and rotates it first if it is due.
-fn prepare<'a>(live: &'a mut Option<Live>, plan: &FilePlan, archives: &mut Archives, size: u64, now: &jiff::Zoned) -> io::Result<&'a mut Live> {
+fn prepare<'a>(
+    live: &'a mut Option<Live>,
+    plan: &FilePlan,
+    archives: &mut Archives,
+    size: u64,
+    now: &jiff::Zoned,
+) -> io::Result<&'a mut Live> {
     // Someone may have removed or renamed it: records go where the policy says.
     if live.as_ref().is_some_and(|l| !is_same(&l.file, &plan.path)) {
         *live = None;
@@ -79,7 +89,9 @@ fn prepare<'a>(live: &'a mut Option<Live>, plan: &FilePlan, archives: &mut Archi
         *live = Some(open(&plan.path)?);
     }
     let due = live.as_ref().is_some_and(|l| {
-        l.len > 0 && (archive::is_due(plan, &l.opened, now) || (plan.max_size > 0 && l.len + size > plan.max_size && l.len > 0))
+        l.len > 0
+            && (archive::is_due(plan, &l.opened, now)
+                || (plan.max_size > 0 && l.len + size > plan.max_size && l.len > 0))
     });
     if due && let Some(old) = live.take() {
         archives.rotate(&old.opened)?;

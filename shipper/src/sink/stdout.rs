@@ -35,7 +35,8 @@ pub fn run(mut queue: Queue, mut out: impl Write) {
                 backoff.reset();
             }
             Err(error) => {
-                let trouble = format!("standard output refused: {error}; restart the agent with a standard output that is read");
+                let trouble =
+                    format!("standard output refused: {error}; restart the agent with a standard output that is read");
                 tracing::error!(%error, "failed to write to standard output");
                 if !queue.retry(batch, backoff.next(), trouble) {
                     return;

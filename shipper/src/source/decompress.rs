@@ -65,11 +65,8 @@ impl Read for Members {
                         break;
                     };
                     let mut rest = done.into_inner();
-                    self.decoder = if only_padding(&mut rest)? {
-                        None
-                    } else {
-                        Some(flate2::bufread::GzDecoder::new(rest))
-                    };
+                    self.decoder =
+                        if only_padding(&mut rest)? { None } else { Some(flate2::bufread::GzDecoder::new(rest)) };
                 }
                 n => return Ok(n),
             }
@@ -86,10 +83,7 @@ fn only_padding(rest: &mut BufReader<File>) -> io::Result<bool> {
         match (bytes.len(), zeros) {
             (0, _) => return Ok(true),
             (len, zeros) if len > zeros && (padded || zeros > 0) => {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    "bytes follow the padding",
-                ));
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "bytes follow the padding"));
             }
             (_, 0) => return Ok(false),
             _ => padded = true,
@@ -105,9 +99,7 @@ impl Decoder {
         let buffered = BufReader::with_capacity(64 << 10, file);
         let inner: Box<dyn Read + Send> = match compression {
             Compression::None => Box::new(buffered),
-            Compression::Gzip => Box::new(Members {
-                decoder: Some(flate2::bufread::GzDecoder::new(buffered)),
-            }),
+            Compression::Gzip => Box::new(Members { decoder: Some(flate2::bufread::GzDecoder::new(buffered)) }),
             Compression::Zstd => {
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(buffered)?;
                 // A frame may ask for any window; 128 MiB is what zstd(1) itself allows without being told.
@@ -115,11 +107,7 @@ impl Decoder {
                 Box::new(decoder)
             }
         };
-        Ok(Self {
-            inner,
-            at: 0,
-            ended: false,
-        })
+        Ok(Self { inner, at: 0, ended: false })
     }
 
     /// The place of the next byte that [`read`](Self::read) gives.
@@ -181,11 +169,8 @@ mod tests {
         let two = [gzip(b"one\n"), gzip(b"two\n")].concat();
         assert_eq!(all(&two).unwrap(), b"one\ntwo\n");
         assert_eq!(all(&[two, vec![0; 40]].concat()).unwrap(), b"one\ntwo\n");
-        let frames = [
-            zstd::encode_all(&b"one\n"[..], 1).unwrap(),
-            zstd::encode_all(&b"two\n"[..], 1).unwrap(),
-        ]
-        .concat();
+        let frames =
+            [zstd::encode_all(&b"one\n"[..], 1).unwrap(), zstd::encode_all(&b"two\n"[..], 1).unwrap()].concat();
         assert_eq!(all(&frames).unwrap(), b"one\ntwo\n");
     }
 

@@ -38,12 +38,7 @@ impl Digest {
         debug_assert_eq!(at % BLOCK, 0);
         let mut block = blake3::Hasher::new();
         block.update(&chain);
-        Self {
-            chain,
-            block,
-            filled: 0,
-            len: at,
-        }
+        Self { chain, block, filled: 0, len: at }
     }
 
     /// Takes in the next bytes.
@@ -94,7 +89,7 @@ pub fn head_hash(bytes: &[u8]) -> u64 {
 pub const HEAD: usize = 256;
 
 /// Bytes at the most that [`lead_hash`] covers.
-const LEAD: usize = 32;
+const LEAD: usize = 64;
 
 /// The hash by which streams that may begin alike are looked up.
 pub fn lead_hash(head: &[u8]) -> u64 {

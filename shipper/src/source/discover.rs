@@ -16,7 +16,7 @@ use super::pattern::{Captures, Pattern};
 use super::root::{Error, FileKind, Look, Root};
 
 /// A folder is listed again after this long even if nothing seems to have changed.
-const RELIST: Duration = Duration::from_secs(10);
+const RELIST: Duration = Duration::from_secs(60);
 /// A folder that changed this shortly before it was listed may have changed again within the same tick of its clock.
 const TICK_NS: i64 = 100_000_000;
 /// Folders that one policy can watch; more are a mistake in a pattern.
@@ -89,20 +89,12 @@ pub struct Discovery {
 impl Discovery {
     /// Looks for `targets`. Paths below `read_roots` are opened from there, others from their pattern's folder. Nothing in the folders
     /// `own` is ever found, nor any file whose path begins with one of `own_stems`.
-    pub fn new(
-        targets: Vec<Target>,
-        read_roots: &[PathBuf],
-        own: Vec<PathBuf>,
-        own_stems: Vec<PathBuf>,
-    ) -> Self {
+    pub fn new(targets: Vec<Target>, read_roots: &[PathBuf], own: Vec<PathBuf>, own_stems: Vec<PathBuf>) -> Self {
         let mut wanted_roots: Vec<PathBuf> = Vec::new();
         for target in &targets {
             for pattern in &target.patterns {
                 let prefix = pattern.prefix();
-                let root = read_roots
-                    .iter()
-                    .filter(|r| prefix.starts_with(r))
-                    .max_by_key(|r| r.as_os_str().len());
+                let root = read_roots.iter().filter(|r| prefix.starts_with(r)).max_by_key(|r| r.as_os_str().len());
                 let root = root.map_or(prefix, PathBuf::as_path);
                 if !wanted_roots.iter().any(|r| r == root) {
                     wanted_roots.push(root.to_owned());
@@ -134,9 +126,7 @@ impl Discovery {
 
     /// The folders that were listed.
     pub fn folders(&self) -> impl Iterator<Item = (&Path, &Arc<Root>)> {
-        self.folders
-            .iter()
-            .filter_map(|(path, f)| Some((path.as_path(), self.roots.get(f.root)?)))
+        self.folders.iter().filter_map(|(path, f)| Some((path.as_path(), self.roots.get(f.root)?)))
     }
 
     /// A folder has to be listed again.
@@ -148,9 +138,7 @@ impl Discovery {
 
     /// Everything has to be listed again.
     pub fn touch_all(&mut self) {
-        self.folders
-            .values_mut()
-            .for_each(|f| f.modified = i64::MIN);
+        self.folders.values_mut().for_each(|f| f.modified = i64::MIN);
     }
 
     /// Looks at every folder whose time changed.
@@ -165,12 +153,8 @@ impl Discovery {
     }
 
     fn open_roots(&mut self, changes: &mut Changes) {
-        let missing: Vec<PathBuf> = self
-            .wanted_roots
-            .iter()
-            .filter(|w| !self.roots.iter().any(|r| r.path() == w.as_path()))
-            .cloned()
-            .collect();
+        let missing: Vec<PathBuf> =
+            self.wanted_roots.iter().filter(|w| !self.roots.iter().any(|r| r.path() == w.as_path())).cloned().collect();
         for path in missing {
             match Root::open(&path) {
                 Ok(root) => self.roots.push(Arc::new(root)),
@@ -181,15 +165,11 @@ impl Discovery {
         for target in &self.targets {
             for pattern in &target.patterns {
                 let prefix = pattern.prefix();
-                let best =
-                    (0..self.roots.len()).filter(|i| prefix.starts_with(self.roots[*i].path()));
-                let Some(root) = best.max_by_key(|i| self.roots[*i].path().as_os_str().len())
-                else {
+                let best = (0..self.roots.len()).filter(|i| prefix.starts_with(self.roots[*i].path()));
+                let Some(root) = best.max_by_key(|i| self.roots[*i].path().as_os_str().len()) else {
                     continue;
                 };
-                if !self.folders.contains_key(prefix)
-                    && self.roots[root].open_folder(prefix).is_ok()
-                {
+                if !self.folders.contains_key(prefix) && self.roots[root].open_folder(prefix).is_ok() {
                     self.folders.insert(prefix.to_owned(), Folder::new(root));
                     changes.folders.push(prefix.to_owned());
                 }
@@ -203,33 +183,21 @@ impl Discovery {
         }
     }
 
-    fn visit(
-        &mut self,
-        path: &Path,
-        now: Instant,
-        wall: i64,
-        changes: &mut Changes,
-        queue: &mut Vec<PathBuf>,
-    ) {
+    fn visit(&mut self, path: &Path, now: Instant, wall: i64, changes: &mut Changes, queue: &mut Vec<PathBuf>) {
         let Some(folder) = self.folders.get(path) else {
             return;
         };
         let Some(root) = self.roots.get(folder.root).cloned() else {
             return;
         };
-        let look = match root.look(path).and_then(|l| {
-            if l.kind == FileKind::Link {
-                root.look_through(path)
-            } else {
-                Ok(l)
-            }
-        }) {
+        let look = match root
+            .look(path)
+            .and_then(|l| if l.kind == FileKind::Link { root.look_through(path) } else { Ok(l) })
+        {
             Ok(look) if look.kind == FileKind::Folder => look,
             _ => return self.drop_folder(path, changes),
         };
-        let quiet = folder.modified == look.modified
-            && !folder.restless
-            && now.duration_since(folder.listed) < RELIST;
+        let quiet = folder.modified == look.modified && !folder.restless && now.duration_since(folder.listed) < RELIST;
         if quiet {
             return;
         }
@@ -269,7 +237,11 @@ impl Discovery {
                 continue;
             }
             if self.folders.len() >= MAX_FOLDERS {
-                self.tell(&child, "is left out: the patterns reach more than 65,536 folders; name them more closely", changes);
+                self.tell(
+                    &child,
+                    "is left out: the patterns reach more than 65,536 folders; name them more closely",
+                    changes,
+                );
                 return;
             }
             self.folders.insert(child.clone(), Folder::new(index));
@@ -293,10 +265,7 @@ impl Discovery {
         }
     }
 
-    #[expect(
-        clippy::type_complexity,
-        reason = "two lists that only `visit` takes apart"
-    )]
+    #[expect(clippy::type_complexity, reason = "two lists that only `visit` takes apart")]
     fn list(
         &mut self,
         root: &Arc<Root>,
@@ -347,20 +316,8 @@ impl Discovery {
                             changes.overlaps.push((child.clone(), source, other));
                         }
                     }
-                    let index = self
-                        .roots
-                        .iter()
-                        .position(|r| Arc::ptr_eq(r, root))
-                        .unwrap_or(0);
-                    files.push((
-                        child,
-                        Found {
-                            source,
-                            captures,
-                            root: index,
-                            link,
-                        },
-                    ));
+                    let index = self.roots.iter().position(|r| Arc::ptr_eq(r, root)).unwrap_or(0);
+                    files.push((child, Found { source, captures, root: index, link }));
                 }
                 FileType::Directory => {}
                 _ if self.found_by(&child, &mut Vec::new()).is_some() => {
@@ -387,19 +344,12 @@ impl Discovery {
     }
 
     fn may_descend(&self, path: &Path) -> bool {
-        self.targets
-            .iter()
-            .flat_map(|t| &t.patterns)
-            .any(|p| p.may_descend(path))
+        self.targets.iter().flat_map(|t| &t.patterns).any(|p| p.may_descend(path))
     }
 
     fn is_own(&self, path: &Path) -> bool {
         self.own.iter().any(|o| path.starts_with(o))
-            || self.own_stems.iter().any(|s| {
-                path.as_os_str()
-                    .as_bytes()
-                    .starts_with(s.as_os_str().as_bytes())
-            })
+            || self.own_stems.iter().any(|s| path.as_os_str().as_bytes().starts_with(s.as_os_str().as_bytes()))
     }
 }
 
@@ -426,11 +376,7 @@ impl Target {
 
 /// Looks at a path that was found, through a link if it is one.
 pub fn look(root: &Root, path: &Path, found: &Found) -> Result<Look, Error> {
-    if found.link {
-        root.look_through(path)
-    } else {
-        root.look(path)
-    }
+    if found.link { root.look_through(path) } else { root.look(path) }
 }
 
 #[cfg(test)]
@@ -438,19 +384,11 @@ mod tests {
     use super::*;
 
     fn target(source: usize, pattern: &str) -> Target {
-        Target {
-            source,
-            patterns: vec![Pattern::new(pattern).unwrap()],
-            exclude: Vec::new(),
-        }
+        Target { source, patterns: vec![Pattern::new(pattern).unwrap()], exclude: Vec::new() }
     }
 
     fn names(changes: &Changes) -> Vec<String> {
-        changes
-            .look
-            .iter()
-            .map(|p| p.file_name().unwrap().to_string_lossy().into_owned())
-            .collect()
+        changes.look.iter().map(|p| p.file_name().unwrap().to_string_lossy().into_owned()).collect()
     }
 
     #[test]
@@ -459,12 +397,8 @@ mod tests {
         let base = dir.path().join("log");
         let own = base.join("own");
         let text = base.to_str().unwrap();
-        let targets = vec![
-            target(0, &format!("{text}/{{hub}}/*.log")),
-            target(1, &format!("{text}/**/*.log")),
-        ];
-        let mut discovery =
-            Discovery::new(targets, &[], vec![own.clone()], vec![base.join("a/sink")]);
+        let targets = vec![target(0, &format!("{text}/{{hub}}/*.log")), target(1, &format!("{text}/**/*.log"))];
+        let mut discovery = Discovery::new(targets, &[], vec![own.clone()], vec![base.join("a/sink")]);
         let mut wall = 0;
         let mut scan = |d: &mut Discovery| {
             wall += 1_000_000_000;
@@ -473,22 +407,13 @@ mod tests {
         assert!(scan(&mut discovery).look.is_empty());
         std::fs::create_dir_all(base.join("a/deep")).unwrap();
         std::fs::create_dir_all(&own).unwrap();
-        for file in [
-            "a/1.log",
-            "a/sink.log",
-            "a/deep/2.log",
-            "own/3.log",
-            "a/no.txt",
-        ] {
+        for file in ["a/1.log", "a/sink.log", "a/deep/2.log", "own/3.log", "a/no.txt"] {
             std::fs::write(base.join(file), "x").unwrap();
         }
         let changes = scan(&mut discovery);
         assert_eq!(names(&changes), ["1.log", "2.log"]);
         assert_eq!(changes.overlaps.len(), 1);
-        assert_eq!(
-            discovery.found()[&base.join("a/1.log")].captures,
-            [("hub".to_owned(), "a".to_owned())]
-        );
+        assert_eq!(discovery.found()[&base.join("a/1.log")].captures, [("hub".to_owned(), "a".to_owned())]);
         std::fs::rename(base.join("a"), base.join("b")).unwrap();
         discovery.touch_all();
         let changes = scan(&mut discovery);

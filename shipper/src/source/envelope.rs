@@ -100,12 +100,7 @@ fn cri(line: &[u8]) -> Option<Piece<'_>> {
         _ => return None,
     };
     let dated = time.len() >= 20 && time[4] == b'-' && time[10] == b'T';
-    dated.then_some(Piece {
-        time: time.into(),
-        output: Output::from_name(output)?,
-        ends,
-        text: text.into(),
-    })
+    dated.then_some(Piece { time: time.into(), output: Output::from_name(output)?, ends, text: text.into() })
 }
 
 fn split_once(bytes: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
@@ -140,12 +135,7 @@ fn docker(line: &[u8]) -> Option<Piece<'_>> {
         Cow::Borrowed(time) => Cow::Borrowed(time.as_bytes()),
         Cow::Owned(time) => Cow::Owned(time.into_bytes()),
     };
-    Some(Piece {
-        time,
-        output,
-        ends,
-        text,
-    })
+    Some(Piece { time, output, ends, text })
 }
 
 #[cfg(test)]
@@ -153,37 +143,17 @@ mod tests {
     use super::*;
 
     fn text(envelope: Envelope, line: &str) -> Option<(String, bool)> {
-        envelope
-            .unwrap(line.as_bytes())
-            .map(|p| (String::from_utf8_lossy(&p.text).into_owned(), p.ends))
+        envelope.unwrap(line.as_bytes()).map(|p| (String::from_utf8_lossy(&p.text).into_owned(), p.ends))
     }
 
     #[test]
     fn cri_lines() {
         let full = "2026-11-21T22:31:45.343475123Z stdout F hello  world";
-        assert_eq!(
-            text(Envelope::Cri, full),
-            Some(("hello  world".into(), true))
-        );
-        assert_eq!(
-            text(
-                Envelope::Cri,
-                "2026-11-21T22:31:45.3+01:00 stderr P:x part "
-            ),
-            Some(("part ".into(), false))
-        );
-        assert_eq!(
-            text(Envelope::Cri, "2026-11-21T22:31:45.3Z stdout F "),
-            Some((String::new(), true))
-        );
-        assert_eq!(
-            text(Envelope::Cri, "2026-11-21T22:31:45.3Z stdout F"),
-            Some((String::new(), true))
-        );
-        assert_eq!(
-            text(Envelope::Cri, "2026-11-21T22:31:45.3Z stdin F x"),
-            None
-        );
+        assert_eq!(text(Envelope::Cri, full), Some(("hello  world".into(), true)));
+        assert_eq!(text(Envelope::Cri, "2026-11-21T22:31:45.3+01:00 stderr P:x part "), Some(("part ".into(), false)));
+        assert_eq!(text(Envelope::Cri, "2026-11-21T22:31:45.3Z stdout F "), Some((String::new(), true)));
+        assert_eq!(text(Envelope::Cri, "2026-11-21T22:31:45.3Z stdout F"), Some((String::new(), true)));
+        assert_eq!(text(Envelope::Cri, "2026-11-21T22:31:45.3Z stdin F x"), None);
         assert_eq!(text(Envelope::Cri, "plain text that is not wrapped"), None);
     }
 

@@ -167,55 +167,28 @@ where
 {
     match framing.envelope {
         Envelope::None => plain(framing, scratch, start, buffer, at, finished, &mut each),
-        Envelope::Cri | Envelope::Docker => {
-            wrapped(framing, scratch, start, buffer, at, finished, &mut each)
-        }
+        Envelope::Cri | Envelope::Docker => wrapped(framing, scratch, start, buffer, at, finished, &mut each),
     }
 }
 
-fn next_line<'a>(
-    rest: &'a [u8],
-    bound: usize,
-    encoding: Encoding,
-    finished: bool,
-) -> Option<Line<'a>> {
+fn next_line<'a>(rest: &'a [u8], bound: usize, encoding: Encoding, finished: bool) -> Option<Line<'a>> {
     let window = &rest[..rest.len().min(bound + 4)];
     if let Some((content, terminated)) = newline(window, encoding) {
         if content <= bound {
-            return Some(Line {
-                text: &rest[..content],
-                bytes: terminated,
-                end: End::Newline,
-            });
+            return Some(Line { text: &rest[..content], bytes: terminated, end: End::Newline });
         }
-        return Some(Line {
-            text: &rest[..bound],
-            bytes: bound,
-            end: End::Bound,
-        });
+        return Some(Line { text: &rest[..bound], bytes: bound, end: End::Bound });
     }
     if rest.len() >= bound + 4 {
-        return Some(Line {
-            text: &rest[..bound],
-            bytes: bound,
-            end: End::Bound,
-        });
+        return Some(Line { text: &rest[..bound], bytes: bound, end: End::Bound });
     }
     if !finished || rest.is_empty() {
         return None;
     }
     if rest.len() > bound {
-        return Some(Line {
-            text: &rest[..bound],
-            bytes: bound,
-            end: End::Bound,
-        });
+        return Some(Line { text: &rest[..bound], bytes: bound, end: End::Bound });
     }
-    Some(Line {
-        text: rest,
-        bytes: rest.len(),
-        end: End::File,
-    })
+    Some(Line { text: rest, bytes: rest.len(), end: End::File })
 }
 
 /// Length of the first line's text and of the text with its terminator.
@@ -223,38 +196,19 @@ fn newline(window: &[u8], encoding: Encoding) -> Option<(usize, usize)> {
     let (low, high) = match encoding {
         Encoding::Bytes => {
             let at = memchr::memchr(b'\n', window)?;
-            let content = if at > 0 && window[at - 1] == b'\r' {
-                at - 1
-            } else {
-                at
-            };
+            let content = if at > 0 && window[at - 1] == b'\r' { at - 1 } else { at };
             return Some((content, at + 1));
         }
         Encoding::Utf16Le => (0, 1),
         Encoding::Utf16Be => (1, 0),
     };
-    let unit = |at: usize| {
-        window
-            .get(at..at + 2)
-            .map(|u| u16::from(u[low]) | u16::from(u[high]) << 8)
-    };
-    let at = memchr::memchr_iter(b'\n', window)
-        .map(|at| at & !1)
-        .find(|at| unit(*at) == Some(0x0a))?;
-    let content = if at >= 2 && unit(at - 2) == Some(0x0d) {
-        at - 2
-    } else {
-        at
-    };
+    let unit = |at: usize| window.get(at..at + 2).map(|u| u16::from(u[low]) | u16::from(u[high]) << 8);
+    let at = memchr::memchr_iter(b'\n', window).map(|at| at & !1).find(|at| unit(*at) == Some(0x0a))?;
+    let content = if at >= 2 && unit(at - 2) == Some(0x0d) { at - 2 } else { at };
     Some((content, at + 2))
 }
 
-fn decode<'a>(
-    text: &'a [u8],
-    encoding: Encoding,
-    first: bool,
-    scratch: &'a mut Vec<u8>,
-) -> &'a [u8] {
+fn decode<'a>(text: &'a [u8], encoding: Encoding, first: bool, scratch: &'a mut Vec<u8>) -> &'a [u8] {
     let big = match encoding {
         Encoding::Bytes if first => return text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text),
         Encoding::Bytes => return text,
@@ -262,21 +216,13 @@ fn decode<'a>(
         Encoding::Utf16Be => true,
     };
     scratch.clear();
-    let units = text.chunks_exact(2).map(|u| {
-        if big {
-            u16::from_be_bytes([u[0], u[1]])
-        } else {
-            u16::from_le_bytes([u[0], u[1]])
-        }
-    });
+    let units = text
+        .chunks_exact(2)
+        .map(|u| if big { u16::from_be_bytes([u[0], u[1]]) } else { u16::from_le_bytes([u[0], u[1]]) });
     let skip = usize::from(first);
     for unit in char::decode_utf16(units.skip(skip)) {
         let mut utf8 = [0; 4];
-        scratch.extend_from_slice(
-            unit.unwrap_or(char::REPLACEMENT_CHARACTER)
-                .encode_utf8(&mut utf8)
-                .as_bytes(),
-        );
+        scratch.extend_from_slice(unit.unwrap_or(char::REPLACEMENT_CHARACTER).encode_utf8(&mut utf8).as_bytes());
     }
     // Half a unit at the end of a finished file is kept visible.
     if text.len() % 2 == 1 {
@@ -301,24 +247,13 @@ fn plain(
             break;
         };
         let offset = position.offset;
-        let open = position.long.unwrap_or(Open {
-            from: offset,
-            line: offset,
-            index: 0,
-        });
+        let open = position.long.unwrap_or(Open { from: offset, line: offset, index: 0 });
         let goes_on = line.end == End::Bound;
         position.offset += line.bytes as u64;
         position.seq += 1;
-        position.long = goes_on.then_some(Open {
-            from: position.offset,
-            line: open.line,
-            index: open.index + 1,
-        });
-        let fragment = (goes_on || open.index > 0).then_some(Fragment {
-            line: open.line,
-            index: open.index,
-            last: !goes_on,
-        });
+        position.long = goes_on.then_some(Open { from: position.offset, line: open.line, index: open.index + 1 });
+        let fragment =
+            (goes_on || open.index > 0).then_some(Fragment { line: open.line, index: open.index, last: !goes_on });
         let framed = Framed {
             text: decode(line.text, framing.encoding, offset == 0, &mut scratch.text),
             offset,
@@ -355,11 +290,7 @@ fn wrapped(
         };
         let from = offset;
         offset += line.bytes as u64;
-        let piece = if line.end == End::Newline {
-            framing.envelope.unwrap(line.text)
-        } else {
-            None
-        };
+        let piece = if line.end == End::Newline { framing.envelope.unwrap(line.text) } else { None };
         if from < start.offset {
             // Passed before: only what belongs to an open line is of interest.
             if let Some(piece) = piece {
@@ -390,45 +321,17 @@ fn wrapped(
             continue;
         };
         let (open, pieces) = side(&mut position, scratch, piece.output);
-        let mut current = open.unwrap_or(Open {
-            from,
-            line: from,
-            index: 0,
-        });
+        let mut current = open.unwrap_or(Open { from, line: from, index: 0 });
         if pieces.bytes > 0 && pieces.text.len() + piece.text.len() > framing.bound {
             let last = current;
-            current = Open {
-                from,
-                line: current.line,
-                index: current.index + 1,
-            };
+            current = Open { from, line: current.line, index: current.index + 1 };
             *open = Some(current);
-            let fragment = Fragment {
-                line: last.line,
-                index: last.index,
-                last: false,
-            };
+            let fragment = Fragment { line: last.line, index: last.index, last: false };
             // What follows the fragment begins with this line, which must be read again from there.
-            let before = Position {
-                offset: from,
-                ..position
-            };
+            let before = Position { offset: from, ..position };
             position.seq += 1;
-            let after = Position {
-                seq: position.seq,
-                ..before
-            };
-            if emit(
-                scratch,
-                piece.output,
-                last.from,
-                after,
-                Some(fragment),
-                false,
-                each,
-            )
-            .is_break()
-            {
+            let after = Position { seq: position.seq, ..before };
+            if emit(scratch, piece.output, last.from, after, Some(fragment), false, each).is_break() {
                 return after;
             }
             let (_, pieces) = side(&mut position, scratch, piece.output);
@@ -440,20 +343,9 @@ fn wrapped(
         if piece.ends {
             *open = None;
             position.seq += 1;
-            let fragment = (current.index > 0).then_some(Fragment {
-                line: current.line,
-                index: current.index,
-                last: true,
-            });
-            let flow = emit(
-                scratch,
-                piece.output,
-                current.from,
-                position,
-                fragment,
-                false,
-                each,
-            );
+            let fragment =
+                (current.index > 0).then_some(Fragment { line: current.line, index: current.index, last: true });
+            let flow = emit(scratch, piece.output, current.from, position, fragment, false, each);
             side(&mut position, scratch, piece.output).1.clear();
             if flow.is_break() {
                 return position;
@@ -468,11 +360,7 @@ fn wrapped(
                 continue;
             }
             position.seq += 1;
-            let fragment = (last.index > 0).then_some(Fragment {
-                line: last.line,
-                index: last.index,
-                last: true,
-            });
+            let fragment = (last.index > 0).then_some(Fragment { line: last.line, index: last.index, last: true });
             if emit(scratch, output, last.from, position, fragment, true, each).is_break() {
                 return position;
             }
@@ -522,11 +410,7 @@ fn emit(
 mod tests {
     use super::*;
 
-    const BYTES: Framing = Framing {
-        bound: 16,
-        envelope: Envelope::None,
-        encoding: Encoding::Bytes,
-    };
+    const BYTES: Framing = Framing { bound: 16, envelope: Envelope::None, encoding: Encoding::Bytes };
 
     #[derive(Debug, PartialEq, Clone)]
     struct Seen {
@@ -550,35 +434,25 @@ mod tests {
             let done = finished && i == ends.len();
             let mut last = position;
             let mut scratch = Scratch::default();
-            frame(
-                framing,
-                &mut scratch,
-                position,
-                &data[from..*end],
-                from as u64,
-                done,
-                |r| {
-                    out.push(Seen {
-                        text: r.text.to_vec(),
-                        offset: r.offset,
-                        bytes: r.bytes,
-                        seq: r.seq,
-                        fragment: r.fragment,
-                        partial: r.partial,
-                    });
-                    last = r.after;
-                    ControlFlow::Continue(())
-                },
-            );
+            frame(framing, &mut scratch, position, &data[from..*end], from as u64, done, |r| {
+                out.push(Seen {
+                    text: r.text.to_vec(),
+                    offset: r.offset,
+                    bytes: r.bytes,
+                    seq: r.seq,
+                    fragment: r.fragment,
+                    partial: r.partial,
+                });
+                last = r.after;
+                ControlFlow::Continue(())
+            });
             position = last;
         }
         out
     }
 
     fn texts(seen: &[Seen]) -> Vec<String> {
-        seen.iter()
-            .map(|s| String::from_utf8_lossy(&s.text).into_owned())
-            .collect()
+        seen.iter().map(|s| String::from_utf8_lossy(&s.text).into_owned()).collect()
     }
 
     #[test]
@@ -586,9 +460,7 @@ mod tests {
         let seen = in_reads(&BYTES, b"one\r\ntwo\n\nthr", &[], false);
         assert_eq!(texts(&seen), ["one", "two", ""]);
         assert_eq!(
-            seen.iter()
-                .map(|s| (s.offset, s.bytes, s.seq))
-                .collect::<Vec<_>>(),
+            seen.iter().map(|s| (s.offset, s.bytes, s.seq)).collect::<Vec<_>>(),
             [(0, 5, 1), (5, 4, 2), (9, 1, 3)]
         );
         let seen = in_reads(&BYTES, b"one\nthr", &[], true);
@@ -601,62 +473,30 @@ mod tests {
         let exact = in_reads(&BYTES, b"0123456789abcdef\r\n", &[], false);
         assert_eq!(texts(&exact), ["0123456789abcdef"]);
         assert_eq!(exact[0].fragment, None);
-        let long = in_reads(
-            &BYTES,
-            b"0123456789abcdefghijklmnopqrstuvwxyz\nnext\n",
-            &[],
-            false,
-        );
-        assert_eq!(
-            texts(&long),
-            ["0123456789abcdef", "ghijklmnopqrstuv", "wxyz", "next"]
-        );
-        assert_eq!(
-            long[2].fragment,
-            Some(Fragment {
-                line: 0,
-                index: 2,
-                last: true
-            })
-        );
+        let long = in_reads(&BYTES, b"0123456789abcdefghijklmnopqrstuvwxyz\nnext\n", &[], false);
+        assert_eq!(texts(&long), ["0123456789abcdef", "ghijklmnopqrstuv", "wxyz", "next"]);
+        assert_eq!(long[2].fragment, Some(Fragment { line: 0, index: 2, last: true }));
         assert_eq!(long[3].fragment, None);
     }
 
     #[test]
     fn marks_and_utf16() {
-        assert_eq!(
-            texts(&in_reads(&BYTES, b"\xef\xbb\xbfa\nb\n", &[], false)),
-            ["a", "b"]
-        );
-        for (encoding, mark) in [
-            (Encoding::Utf16Le, [0xff, 0xfe]),
-            (Encoding::Utf16Be, [0xfe, 0xff]),
-        ] {
+        assert_eq!(texts(&in_reads(&BYTES, b"\xef\xbb\xbfa\nb\n", &[], false)), ["a", "b"]);
+        for (encoding, mark) in [(Encoding::Utf16Le, [0xff, 0xfe]), (Encoding::Utf16Be, [0xfe, 0xff])] {
             // U+0A0A holds the newline's byte twice and is none.
             let mut data = mark.to_vec();
             for unit in "aä\u{a0a}\r\nb\n".encode_utf16() {
-                data.extend(if encoding == Encoding::Utf16Le {
-                    unit.to_le_bytes()
-                } else {
-                    unit.to_be_bytes()
-                });
+                data.extend(if encoding == Encoding::Utf16Le { unit.to_le_bytes() } else { unit.to_be_bytes() });
             }
             assert_eq!(Encoding::detect(&data), encoding);
             let framing = Framing { encoding, ..BYTES };
-            assert_eq!(
-                texts(&in_reads(&framing, &data, &[], false)),
-                ["aä\u{a0a}", "b"]
-            );
+            assert_eq!(texts(&in_reads(&framing, &data, &[], false)), ["aä\u{a0a}", "b"]);
         }
     }
 
     #[test]
     fn pieces_of_a_container_are_joined_and_outputs_may_alternate() {
-        let framing = Framing {
-            envelope: Envelope::Cri,
-            bound: 64,
-            ..BYTES
-        };
+        let framing = Framing { envelope: Envelope::Cri, bound: 64, ..BYTES };
         let data = b"2026-11-21T22:31:45.1Z stdout P one \n2026-11-21T22:31:45.2Z stderr F err\n2026-11-21T22:31:45.3Z stdout F two\nraw\n";
         let seen = in_reads(&framing, data, &[], false);
         assert_eq!(texts(&seen), ["err", "one two", "raw"]);

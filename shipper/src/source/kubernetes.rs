@@ -37,11 +37,7 @@ mod tests {
         );
         let pod = from_path(path).unwrap();
         assert_eq!(
-            (
-                pod.namespace.as_str(),
-                pod.pod.as_str(),
-                pod.container.as_str()
-            ),
+            (pod.namespace.as_str(), pod.pod.as_str(), pod.container.as_str()),
             ("kube-system", "coredns-5d78c9869d-abcde", "coredns")
         );
         assert_eq!(from_path(Path::new("/var/log/v2ray/access.log")), None);

@@ -36,10 +36,7 @@ pub fn writers(file: BorrowedFd<'_>) -> Writers {
 }
 
 /// Keeps the SIGIO that a broken lease sends from ending the process. Call it once, before the first lease.
-#[expect(
-    unsafe_code,
-    reason = "a disposition is set without a handler, which no safe wrapper offers"
-)]
+#[expect(unsafe_code, reason = "a disposition is set without a handler, which no safe wrapper offers")]
 pub fn ignore_sigio() {
     // SAFETY: SIG_IGN installs no handler, so no code of ours runs in signal context; SIGIO is used by nothing else here.
     unsafe { libc::signal(libc::SIGIO, libc::SIG_IGN) };

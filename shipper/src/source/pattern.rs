@@ -24,10 +24,7 @@ enum Token {
     One,
     Any,
     Capture(String),
-    Class {
-        negated: bool,
-        ranges: Vec<(u8, u8)>,
-    },
+    Class { negated: bool, ranges: Vec<(u8, u8)> },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,10 +55,7 @@ impl Pattern {
         for part in text.split('/').filter(|p| !p.is_empty() && *p != ".") {
             components.push(component(part).map_err(|what| Error::Syntax(text.to_owned(), what))?);
         }
-        let literal = components
-            .iter()
-            .take_while(|c| matches!(c, Component::Literal(_)))
-            .count();
+        let literal = components.iter().take_while(|c| matches!(c, Component::Literal(_))).count();
         // The last component is always matched, never part of the folder to start from.
         let split = literal.min(components.len().saturating_sub(1));
         let rest = components.split_off(split);
@@ -71,11 +65,7 @@ impl Pattern {
                 prefix.push(OsStr::from_bytes(&name));
             }
         }
-        Ok(Self {
-            text: text.to_owned(),
-            prefix,
-            rest,
-        })
+        Ok(Self { text: text.to_owned(), prefix, rest })
     }
 
     /// The pattern as it was written.
@@ -91,10 +81,7 @@ impl Pattern {
     /// Whether a path matches, and what was captured.
     pub fn matches(&self, path: &Path) -> Option<Captures> {
         let below = path.strip_prefix(&self.prefix).ok()?;
-        let parts: Vec<&[u8]> = below
-            .components()
-            .map(|c| c.as_os_str().as_bytes())
-            .collect();
+        let parts: Vec<&[u8]> = below.components().map(|c| c.as_os_str().as_bytes()).collect();
         let mut captures = Vec::new();
         walk(&self.rest, &parts, &mut captures).then_some(captures)
     }
@@ -104,19 +91,12 @@ impl Pattern {
         let Ok(below) = folder.strip_prefix(&self.prefix) else {
             return self.prefix.starts_with(folder);
         };
-        let parts: Vec<&[u8]> = below
-            .components()
-            .map(|c| c.as_os_str().as_bytes())
-            .collect();
+        let parts: Vec<&[u8]> = below.components().map(|c| c.as_os_str().as_bytes()).collect();
         let mut rest = self.rest.as_slice();
         for part in parts {
             match rest.split_first() {
                 Some((Component::Folders, _)) => return true,
-                Some((first, later))
-                    if !later.is_empty() && matches_part(first, part, &mut Vec::new()) =>
-                {
-                    rest = later
-                }
+                Some((first, later)) if !later.is_empty() && matches_part(first, part, &mut Vec::new()) => rest = later,
                 _ => return false,
             }
         }
@@ -143,9 +123,7 @@ fn component(part: &str) -> Result<Component, &'static str> {
             b'\\' => Token::Byte(bytes.next().ok_or("`\\` stands at the end")?),
             b'{' => {
                 let name: Vec<u8> = bytes.by_ref().take_while(|b| *b != b'}').collect();
-                let proper = name
-                    .first()
-                    .is_some_and(|b| b.is_ascii_alphabetic() || *b == b'_')
+                let proper = name.first().is_some_and(|b| b.is_ascii_alphabetic() || *b == b'_')
                     && name.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_');
                 let name = String::from_utf8(name).unwrap_or_default();
                 if !proper || !part.contains(&format!("{{{name}}}")) {
@@ -158,16 +136,7 @@ fn component(part: &str) -> Result<Component, &'static str> {
         });
     }
     if tokens.iter().all(|t| matches!(t, Token::Byte(_))) {
-        let literal = tokens
-            .into_iter()
-            .filter_map(|t| {
-                if let Token::Byte(b) = t {
-                    Some(b)
-                } else {
-                    None
-                }
-            })
-            .collect();
+        let literal = tokens.into_iter().filter_map(|t| if let Token::Byte(b) = t { Some(b) } else { None }).collect();
         return Ok(Component::Literal(literal));
     }
     Ok(Component::Glob(tokens))
@@ -283,10 +252,7 @@ fn tokens_match(tokens: &[Token], text: &[u8], captures: &mut Captures) -> bool 
     }
     for (token, from, to) in spans {
         if let Some(Token::Capture(name)) = tokens.get(token) {
-            captures.push((
-                name.clone(),
-                String::from_utf8_lossy(&text[from..to]).into_owned(),
-            ));
+            captures.push((name.clone(), String::from_utf8_lossy(&text[from..to]).into_owned()));
         }
     }
     true
@@ -296,12 +262,7 @@ fn single(token: &Token, byte: u8) -> bool {
     match token {
         Token::Byte(b) => *b == byte,
         Token::One => true,
-        Token::Class { negated, ranges } => {
-            ranges
-                .iter()
-                .any(|(from, to)| (*from..=*to).contains(&byte))
-                != *negated
-        }
+        Token::Class { negated, ranges } => ranges.iter().any(|(from, to)| (*from..=*to).contains(&byte)) != *negated,
         Token::Any | Token::Capture(_) => false,
     }
 }
@@ -354,9 +315,7 @@ mod tests {
 
     #[test]
     fn mistakes_are_named() {
-        for bad in [
-            "var/log", "/a/../b", "/a/**b", "/a/[b", "/a/{", "/a/{1x}", "/a/b\\",
-        ] {
+        for bad in ["var/log", "/a/../b", "/a/**b", "/a/[b", "/a/{", "/a/{1x}", "/a/b\\"] {
             assert!(Pattern::new(bad).is_err(), "{bad}");
         }
     }

@@ -51,16 +51,10 @@ const MASK: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::BTIME);
 
 impl Look {
     fn new(s: &rustix::fs::Statx) -> Self {
-        let nanos = |t: rustix::fs::StatxTimestamp| {
-            t.tv_sec
-                .saturating_mul(1_000_000_000)
-                .saturating_add(i64::from(t.tv_nsec))
-        };
-        let born = if StatxFlags::from_bits_retain(s.stx_mask).contains(StatxFlags::BTIME) {
-            nanos(s.stx_btime)
-        } else {
-            0
-        };
+        let nanos =
+            |t: rustix::fs::StatxTimestamp| t.tv_sec.saturating_mul(1_000_000_000).saturating_add(i64::from(t.tv_nsec));
+        let born =
+            if StatxFlags::from_bits_retain(s.stx_mask).contains(StatxFlags::BTIME) { nanos(s.stx_btime) } else { 0 };
         let kind = match u32::from(s.stx_mode) & 0o170_000 {
             0o100_000 => FileKind::File,
             0o040_000 => FileKind::Folder,
@@ -68,11 +62,7 @@ impl Look {
             _ => FileKind::Other,
         };
         Self {
-            key: FileKey {
-                dev: u64::from(s.stx_dev_major) << 32 | u64::from(s.stx_dev_minor),
-                ino: s.stx_ino,
-                born,
-            },
+            key: FileKey { dev: u64::from(s.stx_dev_major) << 32 | u64::from(s.stx_dev_minor), ino: s.stx_ino, born },
             size: s.stx_size,
             modified: nanos(s.stx_mtime),
             links: s.stx_nlink,
@@ -117,15 +107,8 @@ pub struct Root {
 impl Root {
     /// Opens the folder itself; its own path may hold links, because whoever configured it chose it.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let fd = rustix::fs::open(
-            path,
-            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?;
-        Ok(Self {
-            path: path.to_owned(),
-            fd,
-        })
+        let fd = rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        Ok(Self { path: path.to_owned(), fd })
     }
 
     /// The folder's path.
@@ -137,22 +120,14 @@ impl Root {
         match path.strip_prefix(&self.path) {
             Ok(rest) if rest.as_os_str().is_empty() => Ok(Path::new(".")),
             Ok(rest) => Ok(rest),
-            Err(_) => Err(Error::Outside {
-                root: self.path.clone(),
-            }),
+            Err(_) => Err(Error::Outside { root: self.path.clone() }),
         }
     }
 
     fn beneath(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Error> {
         let mut path = self.below(path)?.to_owned();
         for _ in 0..MAX_LINKS {
-            match openat2(
-                &self.fd,
-                &path,
-                flags,
-                Mode::empty(),
-                ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS,
-            ) {
+            match openat2(&self.fd, &path, flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS) {
                 Ok(fd) => return Ok(fd),
                 // The kernel asks to try again when the tree moved while it walked.
                 Err(Errno::AGAIN) => {}
@@ -165,9 +140,7 @@ impl Root {
 
     /// Replaces the first absolute link in `path` by its target below the root.
     fn resolve_absolute(&self, path: &Path) -> Result<PathBuf, Error> {
-        let outside = || Error::Outside {
-            root: self.path.clone(),
-        };
+        let outside = || Error::Outside { root: self.path.clone() };
         let mut walked = PathBuf::new();
         let mut parts = path.components();
         while let Some(part) = parts.next() {
@@ -182,11 +155,7 @@ impl Root {
             if target.is_absolute() {
                 let inside = target.strip_prefix(&self.path).map_err(|_| outside())?;
                 let rest = parts.as_path();
-                return Ok(if rest.as_os_str().is_empty() {
-                    inside.to_owned()
-                } else {
-                    inside.join(rest)
-                });
+                return Ok(if rest.as_os_str().is_empty() { inside.to_owned() } else { inside.join(rest) });
             }
         }
         Err(outside())
@@ -194,10 +163,7 @@ impl Root {
 
     /// Opens a file for reading, never blocking on a pipe.
     pub fn open_file(&self, path: &Path) -> Result<File, Error> {
-        Ok(File::from(self.beneath(
-            path,
-            OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK,
-        )?))
+        Ok(File::from(self.beneath(path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK)?))
     }
 
     /// Opens a folder for listing.
@@ -208,17 +174,13 @@ impl Root {
     /// Looks at a path without following a link in its last component.
     pub fn look(&self, path: &Path) -> Result<Look, Error> {
         let below = self.below(path)?;
-        Ok(Look::new(
-            &statx(&self.fd, below, AtFlags::SYMLINK_NOFOLLOW, MASK).map_err(io::Error::from)?,
-        ))
+        Ok(Look::new(&statx(&self.fd, below, AtFlags::SYMLINK_NOFOLLOW, MASK).map_err(io::Error::from)?))
     }
 
     /// Looks at what a link leads to, within the root.
     pub fn look_through(&self, path: &Path) -> Result<Look, Error> {
         let fd = self.beneath(path, OFlags::PATH | OFlags::CLOEXEC)?;
-        Ok(Look::new(
-            &statx(&fd, "", AtFlags::EMPTY_PATH, MASK).map_err(io::Error::from)?,
-        ))
+        Ok(Look::new(&statx(&fd, "", AtFlags::EMPTY_PATH, MASK).map_err(io::Error::from)?))
     }
 }
 
@@ -245,28 +207,11 @@ mod tests {
             assert!(root.open_file(&path.join(good)).is_ok(), "{good}");
         }
         for bad in ["outside.log", "up.log"] {
-            assert!(
-                matches!(root.open_file(&path.join(bad)), Err(Error::Outside { .. })),
-                "{bad}"
-            );
+            assert!(matches!(root.open_file(&path.join(bad)), Err(Error::Outside { .. })), "{bad}");
         }
-        assert_eq!(
-            root.look(&path.join("relative.log")).unwrap().kind,
-            FileKind::Link
-        );
-        assert_eq!(
-            root.look_through(&path.join("absolute.log")).unwrap().size,
-            1
-        );
-        assert!(
-            root.open_file(&path.join("none"))
-                .err()
-                .unwrap()
-                .is_absent()
-        );
-        assert!(matches!(
-            root.open_file(dir.path()),
-            Err(Error::Outside { .. })
-        ));
+        assert_eq!(root.look(&path.join("relative.log")).unwrap().kind, FileKind::Link);
+        assert_eq!(root.look_through(&path.join("absolute.log")).unwrap().size, 1);
+        assert!(root.open_file(&path.join("none")).err().unwrap().is_absent());
+        assert!(matches!(root.open_file(dir.path()), Err(Error::Outside { .. })));
     }
 }

@@ -37,15 +37,8 @@ impl Watch {
         let fd = Arc::new(inotify::init(CreateFlags::CLOEXEC)?);
         let folders = Folders::default();
         let (reader, names) = (Arc::clone(&fd), Arc::clone(&folders));
-        std::thread::Builder::new()
-            .name("inotify".into())
-            .spawn(move || read(&reader, &names, &tell))?;
-        Ok(Self {
-            fd,
-            folders,
-            by_path: HashMap::new(),
-            refused: false,
-        })
+        std::thread::Builder::new().name("inotify".into()).spawn(move || read(&reader, &names, &tell))?;
+        Ok(Self { fd, folders, by_path: HashMap::new(), refused: false })
     }
 
     /// Watches a folder, if the system allows one more.
@@ -63,10 +56,7 @@ impl Watch {
         match inotify::add_watch(&*self.fd, folder, flags) {
             Ok(descriptor) => {
                 self.by_path.insert(folder.to_owned(), descriptor);
-                self.folders
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .insert(descriptor, folder.to_owned());
+                self.folders.lock().unwrap_or_else(PoisonError::into_inner).insert(descriptor, folder.to_owned());
             }
             Err(error) if !self.refused => {
                 self.refused = true;
@@ -81,10 +71,7 @@ impl Watch {
         if let Some(descriptor) = self.by_path.remove(folder) {
             // It fails if the folder is gone already: then the watch is gone too.
             let _gone = inotify::remove_watch(&*self.fd, descriptor);
-            self.folders
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .remove(&descriptor);
+            self.folders.lock().unwrap_or_else(PoisonError::into_inner).remove(&descriptor);
         }
     }
 
@@ -102,12 +89,7 @@ fn read(fd: &OwnedFd, folders: &Folders, tell: &dyn Fn(Hint) -> bool) {
         let hint = if event.events().contains(ReadFlags::QUEUE_OVERFLOW) {
             Hint::Everything
         } else {
-            let Some(folder) = folders
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .get(&event.wd())
-                .cloned()
-            else {
+            let Some(folder) = folders.lock().unwrap_or_else(PoisonError::into_inner).get(&event.wd()).cloned() else {
                 continue;
             };
             match event.file_name() {
@@ -136,10 +118,7 @@ mod tests {
         let path = dir.path().join("a.log");
         std::fs::write(&path, "x").unwrap();
         let limit = std::time::Duration::from_secs(5);
-        assert_eq!(
-            heard.recv_timeout(limit).unwrap(),
-            Hint::Listed(dir.path().to_owned())
-        );
+        assert_eq!(heard.recv_timeout(limit).unwrap(), Hint::Listed(dir.path().to_owned()));
         assert_eq!(heard.recv_timeout(limit).unwrap(), Hint::Written(path));
     }
 }

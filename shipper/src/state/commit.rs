@@ -53,17 +53,11 @@ impl Progress {
 
     /// Why the log cannot be written at this moment.
     pub fn trouble(&self) -> Option<String> {
-        self.trouble
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .clone()
+        self.trouble.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
     fn set_trouble(&self, text: Option<String>) {
-        *self
-            .trouble
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = text;
+        *self.trouble.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = text;
     }
 }
 
@@ -93,22 +87,14 @@ impl Committer {
         let progress = Arc::new(Progress::default());
         let (jobs, queue) = bounded(QUEUE);
         let shared = Arc::clone(&progress);
-        let thread = std::thread::Builder::new()
-            .name("state".into())
-            .spawn(move || run(log, &queue, &shared, &wake))?;
-        Ok(Self::Thread {
-            jobs: Some(jobs),
-            thread: Some(thread),
-            progress,
-        })
+        let thread =
+            std::thread::Builder::new().name("state".into()).spawn(move || run(log, &queue, &shared, &wake))?;
+        Ok(Self::Thread { jobs: Some(jobs), thread: Some(thread), progress })
     }
 
     /// A writer that writes at once.
     pub fn inline(log: Log) -> Self {
-        Self::Inline {
-            log: Box::new(log),
-            progress: Arc::default(),
-        }
+        Self::Inline { log: Box::new(log), progress: Arc::default() }
     }
 
     /// Where the writer got to.
@@ -172,10 +158,7 @@ fn run(mut log: Log, queue: &Receiver<Job>, progress: &Progress, wake: &dyn Fn()
         // Batches that wait already go along in the same frame, so that one fsync serves them all.
         while let Job::Append { ticket, payload } = &mut job {
             match queue.try_recv() {
-                Ok(Job::Append {
-                    ticket: later,
-                    payload: more,
-                }) => {
+                Ok(Job::Append { ticket: later, payload: more }) => {
                     payload.extend_from_slice(&more);
                     *ticket = later;
                 }
@@ -211,11 +194,7 @@ fn run(mut log: Log, queue: &Receiver<Job>, progress: &Progress, wake: &dyn Fn()
 
 /// The engine is gone: a disk that refuses must not keep the process from ending.
 fn abandoned(queue: &Receiver<Job>) -> bool {
-    queue.is_empty()
-        && matches!(
-            queue.try_recv(),
-            Err(crossbeam_channel::TryRecvError::Disconnected)
-        )
+    queue.is_empty() && matches!(queue.try_recv(), Err(crossbeam_channel::TryRecvError::Disconnected))
 }
 
 #[cfg(test)]
@@ -233,10 +212,7 @@ mod tests {
         for ticket in 1..=20 {
             let mut payload = Vec::new();
             encode_entry(
-                Kind::NodePut(NodeRecord {
-                    machine: ticket.to_string(),
-                    ..NodeRecord::default()
-                }),
+                Kind::NodePut(NodeRecord { machine: ticket.to_string(), ..NodeRecord::default() }),
                 &mut payload,
             );
             committer.submit(Job::Append { ticket, payload });
@@ -247,10 +223,7 @@ mod tests {
         drop(committer);
         let (_, recovered) = Log::open(dir.path(), false).unwrap();
         let mut model = Model::default();
-        recovered
-            .payloads
-            .iter()
-            .for_each(|p| model.replay(p).unwrap());
+        recovered.payloads.iter().for_each(|p| model.replay(p).unwrap());
         assert_eq!(model.node.machine, "20");
     }
 }

@@ -128,10 +128,7 @@ pub struct Position {
 impl Position {
     /// The beginning of a stream, or of what is left of it.
     pub fn at(offset: u64) -> Self {
-        Self {
-            offset,
-            ..Self::default()
-        }
+        Self { offset, ..Self::default() }
     }
 
     /// The first byte that framing needs to go on from here: earlier than `offset` if pieces are open.

@@ -93,9 +93,5 @@ impl fmt::Display for Action {
 
 /// The bytes that stand for an entry in the control stream: what its offset counts and its id hashes.
 pub fn bytes(record: &LedgerRecord) -> Vec<u8> {
-    format!(
-        "{} {} {} {}\n",
-        record.number, record.action, record.time, record.fields
-    )
-    .into_bytes()
+    format!("{} {} {} {}\n", record.number, record.action, record.time, record.fields).into_bytes()
 }

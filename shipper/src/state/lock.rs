@@ -19,13 +19,7 @@ pub struct Lock {
 /// Tries to take the lock. `Ok(Err(pid))` says who has it, as far as that is known.
 pub fn try_lock(dir: &Path) -> io::Result<Result<Lock, String>> {
     let path = dir.join(FILE);
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&path)?;
+    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path)?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {
             file.set_len(0)?;
@@ -50,10 +44,7 @@ mod tests {
     fn the_second_owner_waits_until_the_first_is_gone() {
         let dir = tempfile::tempdir().unwrap();
         let first = try_lock(dir.path()).unwrap().unwrap();
-        assert_eq!(
-            try_lock(dir.path()).unwrap().unwrap_err(),
-            std::process::id().to_string()
-        );
+        assert_eq!(try_lock(dir.path()).unwrap().unwrap_err(), std::process::id().to_string());
         drop(first);
         assert!(try_lock(dir.path()).unwrap().is_ok());
     }

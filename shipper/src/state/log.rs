@@ -87,8 +87,7 @@ impl Header {
 
     fn decode(bytes: &[u8]) -> Option<(u32, Self)> {
         let field = |at: usize, len: usize| bytes.get(at..at + len);
-        if field(0, 8)? != MAGIC
-            || u32::from_le_bytes(field(20, 4)?.try_into().ok()?) != crc32fast::hash(field(0, 20)?)
+        if field(0, 8)? != MAGIC || u32::from_le_bytes(field(20, 4)?.try_into().ok()?) != crc32fast::hash(field(0, 20)?)
         {
             return None;
         }
@@ -126,11 +125,7 @@ struct Frame<'a> {
 /// Reads the frame at `at` if one checks there.
 fn frame_at(bytes: &[u8], at: usize, generation: u64, sequence: Option<u64>) -> Option<Frame<'_>> {
     let head = bytes.get(at..at.checked_add(FRAME_HEADER)?)?;
-    let number = |at: usize| {
-        head.get(at..at + 4)
-            .and_then(|b| b.try_into().ok())
-            .map(u32::from_le_bytes)
-    };
+    let number = |at: usize| head.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_le_bytes);
     let len = number(0)? as usize;
     let flag = match number(4)? {
         0 => Flag::Entries,
@@ -144,11 +139,7 @@ fn frame_at(bytes: &[u8], at: usize, generation: u64, sequence: Option<u64>) -> 
     }
     let from = at + FRAME_HEADER;
     let payload = bytes.get(from..from.checked_add(len)?)?;
-    (number(16)? == checksum(generation, &head[..16], payload)).then_some(Frame {
-        flag,
-        payload,
-        next: from + len,
-    })
+    (number(16)? == checksum(generation, &head[..16], payload)).then_some(Frame { flag, payload, next: from + len })
 }
 
 /// One of the two files.
@@ -186,9 +177,7 @@ impl Side {
         let zeros = vec![0; 1 << 16];
         while self.size < size {
             let len = (size - self.size).min(zeros.len() as u64);
-            self.file
-                .write_all_at(&zeros[..len as usize], self.size)
-                .map_err(self.io("preallocate"))?;
+            self.file.write_all_at(&zeros[..len as usize], self.size).map_err(self.io("preallocate"))?;
             self.size += len;
         }
         self.file.sync_all().map_err(self.io("sync"))
@@ -197,9 +186,7 @@ impl Side {
     fn write_headers(&self, generation: u64) -> Result<(), Error> {
         let bytes = Header { generation }.encode();
         for slot in 0..2 {
-            self.file
-                .write_all_at(&bytes, slot * SECTOR)
-                .map_err(self.io("write"))?;
+            self.file.write_all_at(&bytes, slot * SECTOR).map_err(self.io("write"))?;
             self.file.sync_data().map_err(self.io("sync"))?;
         }
         Ok(())
@@ -242,11 +229,7 @@ struct Parsed {
 }
 
 fn parse(path: &Path, bytes: &[u8], generation: u64, repair: bool) -> Result<Parsed, Error> {
-    let damaged = |at: usize, what| Error::Damaged {
-        path: path.to_owned(),
-        at: at as u64,
-        what,
-    };
+    let damaged = |at: usize, what| Error::Damaged { path: path.to_owned(), at: at as u64, what };
     let mut out = Parsed {
         payloads: Vec::new(),
         end: FRAMES_AT as usize,
@@ -263,14 +246,9 @@ fn parse(path: &Path, bytes: &[u8], generation: u64, repair: bool) -> Result<Par
                     snapshot_done = true;
                     out.whole = out.left_out.is_empty();
                 }
-                (Flag::Snapshot, false) | (Flag::Entries, true) => {
-                    out.payloads.push(frame.payload.to_vec())
-                }
+                (Flag::Snapshot, false) | (Flag::Entries, true) => out.payloads.push(frame.payload.to_vec()),
                 _ => {
-                    return Err(damaged(
-                        out.end,
-                        "a snapshot and its entries are out of order",
-                    ));
+                    return Err(damaged(out.end, "a snapshot and its entries are out of order"));
                 }
             }
             out.end = frame.next;
@@ -283,34 +261,20 @@ fn parse(path: &Path, bytes: &[u8], generation: u64, repair: bool) -> Result<Par
             None if snapshot_done => {
                 out.torn = bytes.get(out.end..).is_some_and(|rest| {
                     rest.get(..FRAME_HEADER).is_some_and(|h| {
-                        h.get(8..16)
-                            .and_then(|b| b.try_into().ok())
-                            .map(u64::from_le_bytes)
-                            == Some(out.sequence)
+                        h.get(8..16).and_then(|b| b.try_into().ok()).map(u64::from_le_bytes) == Some(out.sequence)
                             && h[..4] != [0; 4]
                     })
                 });
                 return Ok(out);
             }
             None if repair => {
-                out.left_out.push(format!(
-                    "{}: the snapshot ends early at byte {}",
-                    path.display(),
-                    out.end
-                ));
+                out.left_out.push(format!("{}: the snapshot ends early at byte {}", path.display(), out.end));
                 return Ok(out);
             }
             None => return Err(damaged(out.end, "the snapshot is not whole")),
             Some(at) if repair => {
-                out.left_out.push(format!(
-                    "{}: bytes {} to {at} do not check",
-                    path.display(),
-                    out.end
-                ));
-                let number = bytes
-                    .get(at + 8..at + 16)
-                    .and_then(|b| b.try_into().ok())
-                    .map_or(0, u64::from_le_bytes);
+                out.left_out.push(format!("{}: bytes {} to {at} do not check", path.display(), out.end));
+                let number = bytes.get(at + 8..at + 16).and_then(|b| b.try_into().ok()).map_or(0, u64::from_le_bytes);
                 out.end = at;
                 out.sequence = number;
                 if frame_at(bytes, at, generation, None).is_some_and(|f| f.flag == Flag::Entries) {
@@ -318,10 +282,7 @@ fn parse(path: &Path, bytes: &[u8], generation: u64, repair: bool) -> Result<Par
                 }
             }
             Some(_) => {
-                return Err(damaged(
-                    out.end,
-                    "an entry does not check, and whole ones follow it",
-                ));
+                return Err(damaged(out.end, "an entry does not check, and whole ones follow it"));
             }
         }
     }
@@ -340,7 +301,11 @@ impl Log {
                 if !left_out.is_empty() {
                     // Generations begin anew: no old frame may pass for one of theirs.
                     for path in &paths {
-                        std::fs::write(path, []).map_err(|source| Error::Io { what: "empty", path: path.clone(), source })?;
+                        std::fs::write(path, []).map_err(|source| Error::Io {
+                            what: "empty",
+                            path: path.clone(),
+                            source,
+                        })?;
                     }
                 }
                 let (log, recovered) = Self::begin(paths)?;
@@ -357,25 +322,10 @@ impl Log {
         }
     }
 
-    fn opened(
-        sides: [Side; 2],
-        active: usize,
-        generation: u64,
-        parsed: Parsed,
-    ) -> (Self, Recovered) {
-        let log = Self {
-            sides,
-            active,
-            generation,
-            sequence: parsed.sequence,
-            end: parsed.end as u64,
-        };
-        let recovered = Recovered {
-            payloads: parsed.payloads,
-            torn: parsed.torn,
-            fresh: false,
-            left_out: parsed.left_out,
-        };
+    fn opened(sides: [Side; 2], active: usize, generation: u64, parsed: Parsed) -> (Self, Recovered) {
+        let log = Self { sides, active, generation, sequence: parsed.sequence, end: parsed.end as u64 };
+        let recovered =
+            Recovered { payloads: parsed.payloads, torn: parsed.torn, fresh: false, left_out: parsed.left_out };
         (log, recovered)
     }
 
@@ -386,49 +336,27 @@ impl Log {
             side.preallocate(MIN_SIZE)?;
         }
         if let Some(dir) = sides[0].path.parent() {
-            File::open(dir)
-                .and_then(|d| d.sync_all())
-                .map_err(|source| Error::Io {
-                    what: "sync",
-                    path: dir.to_owned(),
-                    source,
-                })?;
+            File::open(dir).and_then(|d| d.sync_all()).map_err(|source| Error::Io {
+                what: "sync",
+                path: dir.to_owned(),
+                source,
+            })?;
         }
-        let mut log = Self {
-            sides,
-            active: 1,
-            generation: 0,
-            sequence: 0,
-            end: FRAMES_AT,
-        };
+        let mut log = Self { sides, active: 1, generation: 0, sequence: 0, end: FRAMES_AT };
         log.snapshot(&[])?;
-        Ok((
-            log,
-            Recovered {
-                fresh: true,
-                ..Recovered::default()
-            },
-        ))
+        Ok((log, Recovered { fresh: true, ..Recovered::default() }))
     }
 
     /// Appends one frame and makes it durable. If this fails, call it again with the same payload: it writes to the same place.
     pub fn append(&mut self, payload: &[u8]) -> Result<(), Error> {
         let mut frame = Vec::with_capacity(FRAME_HEADER + payload.len());
-        push_frame(
-            &mut frame,
-            self.generation,
-            self.sequence,
-            Flag::Entries,
-            payload,
-        );
+        push_frame(&mut frame, self.generation, self.sequence, Flag::Entries, payload);
         let side = &mut self.sides[self.active];
         let end = self.end + frame.len() as u64;
         if end > side.size {
             side.preallocate(end.next_multiple_of(MIN_SIZE))?;
         }
-        side.file
-            .write_all_at(&frame, self.end)
-            .map_err(side.io("append to"))?;
+        side.file.write_all_at(&frame, self.end).map_err(side.io("append to"))?;
         side.file.sync_data().map_err(side.io("sync"))?;
         self.end = end;
         self.sequence += 1;
@@ -459,9 +387,7 @@ impl Log {
             }
         }
         let side = &self.sides[other];
-        side.file
-            .write_all_at(&frames, FRAMES_AT)
-            .map_err(side.io("write"))?;
+        side.file.write_all_at(&frames, FRAMES_AT).map_err(side.io("write"))?;
         side.file.sync_data().map_err(side.io("sync"))?;
         side.write_headers(generation)?;
         self.active = other;
@@ -491,11 +417,7 @@ mod tests {
     use super::*;
 
     fn texts(recovered: &Recovered) -> Vec<String> {
-        recovered
-            .payloads
-            .iter()
-            .map(|p| String::from_utf8_lossy(p).into_owned())
-            .collect()
+        recovered.payloads.iter().map(|p| String::from_utf8_lossy(p).into_owned()).collect()
     }
 
     fn filled(dir: &Path) -> Log {
@@ -545,17 +467,9 @@ mod tests {
         let path = log.sides[log.active].path.clone();
         let at = log.end - (FRAME_HEADER as u64 + 4) - 1;
         drop(log);
-        OpenOptions::new()
-            .write(true)
-            .open(&path)
-            .unwrap()
-            .write_all_at(b"X", at)
-            .unwrap();
+        OpenOptions::new().write(true).open(&path).unwrap().write_all_at(b"X", at).unwrap();
         let error = Log::open(dir.path(), false).err().unwrap().to_string();
-        assert!(
-            error.contains(path.to_str().unwrap()) && error.contains("waybill inspect repair"),
-            "{error}"
-        );
+        assert!(error.contains(path.to_str().unwrap()) && error.contains("waybill inspect repair"), "{error}");
         let (_, recovered) = Log::open(dir.path(), true).unwrap();
         assert_eq!(texts(&recovered), ["one'", "two'", "four"]);
         assert_eq!(recovered.left_out.len(), 1);
@@ -567,16 +481,8 @@ mod tests {
         let log = filled(dir.path());
         let path = log.sides[log.active].path.clone();
         drop(log);
-        OpenOptions::new()
-            .write(true)
-            .open(&path)
-            .unwrap()
-            .write_all_at(b"X", FRAMES_AT + 26)
-            .unwrap();
-        assert!(matches!(
-            Log::open(dir.path(), false),
-            Err(Error::Damaged { .. })
-        ));
+        OpenOptions::new().write(true).open(&path).unwrap().write_all_at(b"X", FRAMES_AT + 26).unwrap();
+        assert!(matches!(Log::open(dir.path(), false), Err(Error::Damaged { .. })));
     }
 
     #[test]
@@ -594,10 +500,8 @@ mod tests {
         // Every prefix of the writes that a snapshot makes: frames, first header, second header.
         let dir = tempfile::tempdir().unwrap();
         let mut log = filled(dir.path());
-        let before = [
-            std::fs::read(dir.path().join(FILES[0])).unwrap(),
-            std::fs::read(dir.path().join(FILES[1])).unwrap(),
-        ];
+        let before =
+            [std::fs::read(dir.path().join(FILES[0])).unwrap(), std::fs::read(dir.path().join(FILES[1])).unwrap()];
         log.snapshot(&[b"new".to_vec()]).unwrap();
         let target = log.active;
         drop(log);
@@ -615,11 +519,7 @@ mod tests {
             std::fs::write(dir.path().join(FILES[target]), &bytes).unwrap();
             std::fs::write(dir.path().join(FILES[1 - target]), &before[1 - target]).unwrap();
             let (_, recovered) = Log::open(dir.path(), false).unwrap();
-            let expected: &[&str] = if stage < 2 {
-                &["one'", "two'", "three", "four"]
-            } else {
-                &["new"]
-            };
+            let expected: &[&str] = if stage < 2 { &["one'", "two'", "three", "four"] } else { &["new"] };
             assert_eq!(texts(&recovered), expected, "stage {stage}");
         }
     }

@@ -6,8 +6,8 @@ use prost::Message as _;
 
 use super::StreamId;
 use super::entry::{
-    Batch, CopyRecord, CursorRecord, Entry, FileKey, Kind, LaneRecord, LedgerRecord, NodeRecord,
-    StreamRecord, SwitchRecord, Tally,
+    Batch, CopyRecord, CursorRecord, Entry, FileKey, Kind, LaneRecord, LedgerRecord, NodeRecord, StreamRecord,
+    SwitchRecord, Tally,
 };
 use super::ledger;
 
@@ -49,9 +49,7 @@ impl Model {
                 }
             }
             Kind::FrontierPut(put) => {
-                if let Some(stream) =
-                    StreamId::from_slice(&put.stream).and_then(|id| self.streams.get_mut(&id))
-                {
+                if let Some(stream) = StreamId::from_slice(&put.stream).and_then(|id| self.streams.get_mut(&id)) {
                     stream.frontier = put.position;
                     stream.chain = put.chain;
                     stream.digest = put.digest;
@@ -128,34 +126,19 @@ impl Model {
         let mut out = Payloads::default();
         out.push(Kind::NodePut(self.node.clone()));
         // Closed totals ride on the lane itself here: nothing is there yet to keep them.
-        self.lanes
-            .values()
-            .for_each(|r| out.push(Kind::LanePut(r.clone())));
-        self.streams
-            .values()
-            .for_each(|r| out.push(Kind::StreamPut(r.clone())));
-        self.cursors
-            .values()
-            .for_each(|r| out.push(Kind::CursorPut(r.clone())));
-        self.switches
-            .values()
-            .for_each(|r| out.push(Kind::SwitchPut(r.clone())));
-        self.copies
-            .values()
-            .for_each(|r| out.push(Kind::CopyPut(r.clone())));
-        self.ledger
-            .iter()
-            .for_each(|r| out.push(Kind::Ledger(r.clone())));
+        self.lanes.values().for_each(|r| out.push(Kind::LanePut(r.clone())));
+        self.streams.values().for_each(|r| out.push(Kind::StreamPut(r.clone())));
+        self.cursors.values().for_each(|r| out.push(Kind::CursorPut(r.clone())));
+        self.switches.values().for_each(|r| out.push(Kind::SwitchPut(r.clone())));
+        self.copies.values().for_each(|r| out.push(Kind::CopyPut(r.clone())));
+        self.ledger.iter().for_each(|r| out.push(Kind::Ledger(r.clone())));
         out.finish()
     }
 
     /// What became of everything that a lane was ever owed.
     pub fn tally(&self, lane: u32) -> Tally {
         let mut sum = self.lanes.get(&lane).map(|l| l.closed).unwrap_or_default();
-        self.cursors
-            .iter()
-            .filter(|((number, _), _)| *number == lane)
-            .for_each(|(_, c)| sum.add(c.tally));
+        self.cursors.iter().filter(|((number, _), _)| *number == lane).for_each(|(_, c)| sum.add(c.tally));
         sum
     }
 }
@@ -193,27 +176,16 @@ mod tests {
     use super::*;
 
     fn stream(n: u8) -> StreamRecord {
-        StreamRecord {
-            id: vec![n; 16],
-            source: "s".into(),
-            ..StreamRecord::default()
-        }
+        StreamRecord { id: vec![n; 16], source: "s".into(), ..StreamRecord::default() }
     }
 
     fn acknowledged(bytes: u64) -> Tally {
-        Tally {
-            acknowledged: Count { bytes, records: 1 },
-            ..Tally::default()
-        }
+        Tally { acknowledged: Count { bytes, records: 1 }, ..Tally::default() }
     }
 
     fn entries() -> Vec<Kind> {
         vec![
-            Kind::LanePut(LaneRecord {
-                number: 1,
-                name: "a".into(),
-                ..LaneRecord::default()
-            }),
+            Kind::LanePut(LaneRecord { number: 1, name: "a".into(), ..LaneRecord::default() }),
             Kind::StreamPut(stream(1)),
             Kind::StreamPut(stream(2)),
             Kind::FrontierPut(FrontierPut {
@@ -234,17 +206,9 @@ mod tests {
                 tally: acknowledged(5),
                 ..CursorRecord::default()
             }),
-            Kind::Ledger(LedgerRecord {
-                number: 1,
-                action: "started".into(),
-                ..LedgerRecord::default()
-            }),
+            Kind::Ledger(LedgerRecord { number: 1, action: "started".into(), ..LedgerRecord::default() }),
             Kind::StreamGone(StreamGone { id: vec![2; 16] }),
-            Kind::SwitchPut(SwitchRecord {
-                scope: "policy".into(),
-                engaged: true,
-                ..SwitchRecord::default()
-            }),
+            Kind::SwitchPut(SwitchRecord { scope: "policy".into(), engaged: true, ..SwitchRecord::default() }),
         ]
     }
 
@@ -283,11 +247,7 @@ mod tests {
         let mut payload = Vec::new();
         // Entry { kind: tag 99 = bytes } and a NodePut with an unknown field 77.
         prost::encoding::bytes::encode(1, &vec![0x9a, 0x06, 0x01, 0x00], &mut payload);
-        prost::encoding::bytes::encode(
-            1,
-            &vec![0x6a, 0x05, 0x0a, 0x00, 0xe8, 0x04, 0x01],
-            &mut payload,
-        );
+        prost::encoding::bytes::encode(1, &vec![0x6a, 0x05, 0x0a, 0x00, 0xe8, 0x04, 0x01], &mut payload);
         let mut model = Model::default();
         model.replay(&payload).unwrap();
         assert_eq!(model.unknown, 1);

@@ -44,22 +44,13 @@ pub struct Opened {
 pub fn load(dir: &Path, repair: bool) -> Result<(Log, Model, Opened), Error> {
     let (log, recovered) = Log::open(dir, repair)?;
     let mut model = Model::default();
-    let mut opened = Opened {
-        fresh: recovered.fresh,
-        torn: recovered.torn,
-        left_out: recovered.left_out,
-    };
+    let mut opened = Opened { fresh: recovered.fresh, torn: recovered.torn, left_out: recovered.left_out };
     for payload in &recovered.payloads {
         if let Err(source) = model.replay(payload) {
             if !repair {
-                return Err(Error::Entry {
-                    dir: dir.to_owned(),
-                    source,
-                });
+                return Err(Error::Entry { dir: dir.to_owned(), source });
             }
-            opened
-                .left_out
-                .push(format!("a frame whose entries cannot be read: {source}"));
+            opened.left_out.push(format!("a frame whose entries cannot be read: {source}"));
         }
     }
     Ok((log, model, opened))
@@ -90,14 +81,7 @@ impl Store {
     /// Joins what [`load`] gave with a way to write it.
     pub fn new(model: Model, committer: Committer) -> Self {
         // What is replayed now would be replayed again: begin with a snapshot soon.
-        Self {
-            model,
-            committer,
-            pending: Vec::new(),
-            ticket: 0,
-            since_snapshot: SNAPSHOT_AFTER,
-            snapshot_size: 0,
-        }
+        Self { model, committer, pending: Vec::new(), ticket: 0, since_snapshot: SNAPSHOT_AFTER, snapshot_size: 0 }
     }
 
     /// What the state knows, entries that are not yet durable included.
@@ -121,12 +105,7 @@ impl Store {
             fields: fields.to_string(),
             offset: self.model.ledger_offset,
         };
-        tracing::info!(
-            action = record.action,
-            fields = record.fields,
-            "{}",
-            record.message
-        );
+        tracing::info!(action = record.action, fields = record.fields, "{}", record.message);
         self.put(Kind::Ledger(record));
     }
 
@@ -142,13 +121,7 @@ impl Store {
             self.put(Kind::LedgerTrim(LedgerTrim { through }));
         }
         if self.model.ledger.len() > ledger::BOUND {
-            let half: Vec<_> = self
-                .model
-                .ledger
-                .iter()
-                .take(ledger::BOUND / 2)
-                .cloned()
-                .collect();
+            let half: Vec<_> = self.model.ledger.iter().take(ledger::BOUND / 2).cloned().collect();
             let mut hasher = blake3::Hasher::new();
             half.iter().for_each(|r| {
                 hasher.update(&ledger::bytes(r));
@@ -160,9 +133,7 @@ impl Store {
                 "from": first.number, "through": last.number, "count": half.len(),
                 "since": first.time, "until": last.time, "digest": hasher.finalize().to_hex().as_str(),
             });
-            self.put(Kind::LedgerTrim(LedgerTrim {
-                through: last.number,
-            }));
+            self.put(Kind::LedgerTrim(LedgerTrim { through: last.number }));
             self.enter(
                 time,
                 Action::Summary,
@@ -184,15 +155,9 @@ impl Store {
             let payloads = self.model.snapshot();
             self.snapshot_size = payloads.iter().map(Vec::len).sum();
             self.since_snapshot = 0;
-            self.committer.submit(Job::Snapshot {
-                ticket: self.ticket,
-                payloads,
-            });
+            self.committer.submit(Job::Snapshot { ticket: self.ticket, payloads });
         } else {
-            self.committer.submit(Job::Append {
-                ticket: self.ticket,
-                payload,
-            });
+            self.committer.submit(Job::Append { ticket: self.ticket, payload });
         }
         self.ticket
     }

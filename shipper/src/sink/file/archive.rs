@@ -126,7 +126,10 @@ pub fn names(live: &Path) -> io::Result<Vec<(String, PathBuf)>> {
         let plain = rest.trim_end_matches(".gz").trim_end_matches(".zst");
         let Some(middle) = plain.strip_suffix(extension.as_str()) else { continue };
         // A stamp or a number, nothing that someone else named.
-        if middle.is_empty() || !middle.starts_with(['_', '~']) || !middle.chars().all(|c| c.is_ascii_digit() || c == '_' || c == '~') {
+        if middle.is_empty()
+            || !middle.starts_with(['_', '~'])
+            || !middle.chars().all(|c| c.is_ascii_digit() || c == '_' || c == '~')
+        {
             continue;
         }
         out.push((name, entry.path()));
@@ -192,7 +195,8 @@ fn prune(plan: &FilePlan) -> io::Result<()> {
     let mut total = 0;
     for (index, (modified, path, len)) in archives.into_iter().enumerate() {
         total += len;
-        let too_old = plan.max_age_days > 0 && age(modified) > Duration::from_secs(u64::from(plan.max_age_days) * 86_400);
+        let too_old =
+            plan.max_age_days > 0 && age(modified) > Duration::from_secs(u64::from(plan.max_age_days) * 86_400);
         let too_many = plan.max_files > 0 && index >= plan.max_files as usize;
         let too_large = plan.max_total_size > 0 && total > plan.max_total_size;
         if too_old || too_many || too_large {
@@ -222,7 +226,8 @@ mod tests {
     }
 
     fn listed(dir: &Path) -> Vec<String> {
-        let mut names: Vec<String> = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<String> =
+            std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
     }
