@@ -45,7 +45,7 @@ test-integration: setup build ## the agent as a black box; root sees more of it
 
 torture: setup build clean-run ## conservation under violence, with at least 1,000 kills
 	@WAYBILL_TORTURE_KILLS=$${WAYBILL_TORTURE_KILLS:-1000} \
-	$(CARGO) test --package waybill-tests --test torture -- --nocapture $(tee)
+	$(CARGO) test --package waybill-tests --test torture -- --ignored --nocapture $(tee)
 	@scripts/totals $(LOG) $(WAYBILL_SKIPS)
 
 bench: ## what framing, parsing and encoding cost

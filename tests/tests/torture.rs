@@ -44,6 +44,7 @@ fn number(name: &str, default: u64) -> Result<u64> {
 }
 
 #[test]
+#[ignore = "minutes long and not yet reliable: `make torture` runs it"]
 fn nothing_is_lost_under_violence() -> Result<()> {
     let kills = number("WAYBILL_TORTURE_KILLS", 30)?;
     let span = Duration::from_secs(number("WAYBILL_TORTURE_SECONDS", 60)?);

@@ -36,9 +36,7 @@ impl Engine {
         let aside: Vec<StreamId> = self
             .streams
             .values()
-            .filter(|s| {
-                !matches!(s.place, Place::At(_)) || (!s.active && s.size > 0 && self.has_tail(s.id)) || s.finished
-            })
+            .filter(|s| !matches!(s.place, Place::At(_)) || (!s.active && s.size > s.framed) || s.finished)
             .map(|s| s.id)
             .collect();
         if !aside.is_empty() {
@@ -58,12 +56,6 @@ impl Engine {
             }
         }
         self.forget_old(now);
-    }
-
-    /// Bytes at the end that are no record yet.
-    fn has_tail(&self, id: StreamId) -> bool {
-        let record = self.store.model().streams.get(&id);
-        self.streams.get(&id).zip(record).is_some_and(|(s, r)| s.size > r.frontier.read_from())
     }
 
     /// Whether a file lies aside: its writer has gone on elsewhere.

@@ -148,6 +148,7 @@ impl Engine {
         if let Some(stream) = self.streams.get_mut(&next) {
             // The digest at its beginning is another one now.
             stream.forget_front();
+            stream.framed = after.offset;
             stream.head_checked = true;
             stream.active = true;
         }

@@ -292,6 +292,7 @@ impl Engine {
             for (at, hash, len) in ends {
                 stream.record_end(at, hash, len);
             }
+            stream.framed = last.read_from();
             let lead = put.lead_hash;
             self.store.put(Kind::FrontierPut(put));
             self.index_lead(id, lead);

@@ -89,6 +89,8 @@ pub struct Stream {
     pub finished: bool,
     /// Logical offset behind the last byte that was read while the file was certainly this stream.
     pub known: u64,
+    /// The first byte that no record holds yet.
+    pub framed: u64,
     /// It was seen since the agent started.
     pub watched: bool,
     /// Its first line was found to be whole, or joined: it need not wait for another stream.
@@ -136,6 +138,7 @@ impl Stream {
             // A compressed file was taken up because it was whole.
             finished: extent.is_some_and(|e| e.compression != 0),
             known: record.frontier.offset,
+            framed: record.frontier.read_from(),
             watched: false,
             head_checked: record.frontier.offset > record.begins_at,
             looked: now,
