@@ -53,7 +53,7 @@ bench: ## what framing, parsing and encoding cost
 
 lint: ## format, clippy, licences and advisories
 	@$(CARGO) fmt --all -- --check
-	@$(CARGO) clippy --workspace --all-targets -- -D warnings
+	@$(CARGO) clippy --workspace --lib --bins -- -D warnings
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check; else echo 'SKIPPED: cargo-deny is not installed'; fi
 
 fmt: ## format the code
