@@ -178,7 +178,7 @@ impl Engine {
             }
             // What was handed to another lane already ends where it ended then, also where no newline is.
             let handed = (record.frontier.offset.saturating_sub(from)) as usize;
-            let lags = group.at != record.frontier && handed <= filled;
+            let lags = group.at != record.frontier && handed <= filled && record.frontier.long.is_none();
             if lags {
                 filled = handed;
             }
