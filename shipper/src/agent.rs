@@ -216,13 +216,13 @@ impl Agent {
 
 /// Turns the engine until it is told to end and everything is home, or the time for that is over.
 fn drive(mut engine: Engine, inbox: &Receiver<Event>, ended: &AtomicBool, turned: &dyn Fn()) -> Engine {
-    let mut deadline: Option<Instant> = None;
     loop {
         let turn = engine.turn(Now::read());
         turned();
         if ended.load(Ordering::Relaxed) {
-            let until = *deadline.get_or_insert_with(|| engine.drain_until().unwrap_or_else(Instant::now));
-            if engine.is_home() || Instant::now() >= until {
+            // The event that says until when may still be on its way.
+            let until = engine.drain_until();
+            if until.is_some_and(|until| engine.is_home() || Instant::now() >= until) {
                 return engine;
             }
         }
