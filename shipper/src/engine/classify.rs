@@ -310,7 +310,7 @@ impl Engine {
         self.store.put(Kind::StreamPut(record));
         self.store.enter(now.wall, Action::StreamBegun, message, &fields);
         self.streams.insert(id, stream);
-        self.add_tracks(id, now);
+        self.add_tracks(id);
         if skip_backlog {
             self.skip_backlog(id, end, now);
         }
@@ -375,7 +375,7 @@ impl Engine {
             "stream": id.to_string(), "path": path.to_string_lossy(), "at": record.frontier.offset, "size": size, "revived": revived,
         });
         self.store.enter(now.wall, Action::StreamContinued, message, &fields);
-        self.add_tracks(id, now);
+        self.add_tracks(id);
         self.hot.insert(id);
         self.stuck = false;
     }

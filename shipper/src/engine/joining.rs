@@ -53,7 +53,7 @@ impl Engine {
             .streams
             .iter()
             .filter(|(other, r)| **other != id && r.joining && r.source == record.source && folder(r) == folder(record))
-            .filter(|(_, r)| (r.begun, r.modified) <= (record.begun, i64::MAX) && r.begun <= record.begun)
+            .filter(|(_, r)| r.begun <= record.begun)
             .max_by_key(|(_, r)| r.begun)?;
         let (other, before) = before;
         let stream = self.streams.get(other)?;
@@ -95,7 +95,6 @@ impl Engine {
         let Some(stream) = self.streams.get(&id) else { return };
         let tail = stream.size > record.frontier.read_from() && stream.finished && !stream.active;
         let deleted = stream.place == Place::Unlinked;
-        let renamed = stream.place != Place::At(crate::source::stream::bytes_path(&record.first_path));
         if !record.joining || record.joined_len != 0 || !tail {
             return;
         }
@@ -124,7 +123,7 @@ impl Engine {
         };
         let head = if record.envelope == 0 {
             self.split_line(kind, (id, &record), (next, &follower), now)
-        } else if renamed {
+        } else if instance(&record) == instance(&follower) {
             self.open_pieces((id, &record), (next, &follower), now)
         } else {
             // The container was started anew: whoever wrote the piece is gone.
@@ -253,11 +252,10 @@ impl Engine {
     }
 
     /// The bytes that another stream holds of this one's last record.
-    pub(super) fn joined_suffix(&mut self, id: StreamId, record: &StreamRecord) -> Result<Option<Vec<u8>>, ReadError> {
+    pub(super) fn joined_suffix(&mut self, record: &StreamRecord) -> Result<Option<Vec<u8>>, ReadError> {
         let Some(next) = StreamId::from_slice(&record.joined_to).filter(|_| record.is_joined()) else {
             return Ok(None);
         };
-        let _ = id;
         let Some(follower) = self.store.model().streams.get(&next).cloned() else { return Ok(None) };
         let now = self.last_turn.unwrap_or_else(Now::read);
         self.open(next, now)?;
@@ -277,4 +275,24 @@ enum Head {
     Another,
     /// Its first bytes, this many, end the line.
     Ends(u64),
+}
+
+/// What the files of one run of a container have in common: `0` of `0.log` and of `0.log.20261122-101500`. The next run's is `1.log`.
+fn instance(record: &StreamRecord) -> &[u8] {
+    let name = &record.first_path[folder(record).len()..];
+    let end = memchr::memmem::find(name, b".log").unwrap_or(name.len());
+    &name[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_files_of_one_run_of_a_container_belong_together() {
+        let at = |path: &str| StreamRecord { first_path: path.into(), ..StreamRecord::default() };
+        assert_eq!(instance(&at("/p/c/0.log")), instance(&at("/p/c/0.log.20261122-000009.gz")));
+        assert_ne!(instance(&at("/p/c/0.log")), instance(&at("/p/c/1.log")));
+        assert_eq!(instance(&at("/d/ab-json.log")), instance(&at("/d/ab-json.log.1")));
+    }
 }

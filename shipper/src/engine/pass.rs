@@ -82,11 +82,8 @@ impl Engine {
         if self.holds_for_predecessor(id, now) {
             return Step::Blocked;
         }
-        let groups = self.groups(id, &name);
-        if groups.is_empty() {
-            return Step::Blocked;
-        }
-        let mut blocked = false;
+        // A lane that is full or held now still wants the rest later, also if nothing else happens to the file.
+        let (groups, mut blocked) = self.groups(id, &name);
         let stops: Vec<u64> = self.lanes.iter().filter_map(|l| l.tracks.get(&id)).map(|t| t.sent.offset).collect();
         for group in groups {
             // Up to where the next lane stands, whether it can take anything or not.
@@ -102,14 +99,14 @@ impl Engine {
                 }
                 Err(ReadError::Io(error)) => {
                     blocked = true;
-                    self.in_trouble(id, &error, now);
+                    self.in_trouble(id, &error);
                 }
             }
         }
         if blocked { Step::Blocked } else { Step::Drained }
     }
 
-    fn in_trouble(&mut self, id: StreamId, error: &std::io::Error, now: Now) {
+    fn in_trouble(&mut self, id: StreamId, error: &std::io::Error) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
         let text = error.to_string();
         if stream.trouble.as_deref() != Some(&text) {
@@ -118,13 +115,14 @@ impl Engine {
         }
         self.counters.read_errors += 1;
         self.hot.insert(id);
-        let _ = now;
     }
 
-    /// The lanes that can take something of a stream, by where they stand, the farthest first.
-    fn groups(&mut self, id: StreamId, source: &str) -> Vec<Group> {
+    /// The lanes that can take something of a stream, by where they stand, the farthest first; and whether there are others that
+    /// cannot at the moment.
+    fn groups(&self, id: StreamId, source: &str) -> (Vec<Group>, bool) {
         let window = Lane::window(self.plan.limits.in_flight, self.lanes.len());
         let mut groups: Vec<Group> = Vec::new();
+        let mut others = false;
         for lane in &self.lanes {
             let Some(track) = lane.tracks.get(&id).filter(|_| lane.outlet.is_some()) else { continue };
             let effect = kill_switch::covering(self.store.model().switches.values(), Some(source), &lane.plan.name);
@@ -132,13 +130,10 @@ impl Engine {
             let range = cursor.and_then(|c| c.discard.iter().find(|r| r.to > track.sent.offset));
             let discard = range.filter(|r| r.from <= track.sent.offset).map(|r| r.to);
             let upto = range.filter(|r| r.from > track.sent.offset).map(|r| r.from);
-            if effect == Effect::Hold || (effect == Effect::Discard && discard.is_none()) {
-                continue;
-            }
-            if discard.is_some() && track.under_way() > 0 {
-                continue;
-            }
-            if discard.is_none() && lane.weight >= window {
+            let held = effect == Effect::Hold || (effect == Effect::Discard && discard.is_none());
+            let full = if discard.is_some() { track.under_way() > 0 } else { lane.weight >= window };
+            if held || full {
+                others = true;
                 continue;
             }
             match groups.iter_mut().find(|g| g.at == track.sent && g.discard == discard && g.upto == upto) {
@@ -148,7 +143,7 @@ impl Engine {
         }
         // Those in front first: they decide how far the stream is handed out, the others follow.
         groups.sort_by_key(|g| std::cmp::Reverse(g.at.offset));
-        groups
+        (groups, others)
     }
 
     /// Reads a chunk for a group. `Ok(false)`: there is no whole record.
@@ -161,7 +156,7 @@ impl Engine {
         now: Now,
     ) -> Result<bool, ReadError> {
         self.open(id, now)?;
-        let suffix = self.joined_suffix(id, record)?;
+        let suffix = self.joined_suffix(record)?;
         let from = group.at.read_from();
         let mut filled;
         loop {

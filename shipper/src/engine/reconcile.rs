@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::source::discover::{self, Found};
+use crate::source::discover;
 use crate::source::root::{FileKind, Look};
 use crate::source::stream::{Place, ReadError, Stream, path_bytes};
 use crate::state::StreamId;
@@ -157,14 +157,14 @@ impl Engine {
             displaced.push((before, path.to_owned()));
         }
         if let Some(id) = self.by_key.get(&look.key).copied() {
-            self.seen_at(id, path, &found, &look, now);
+            self.seen_at(id, path, &look, now);
         } else {
             self.classify(path, &found, &look, now);
         }
     }
 
     /// A stream's file was seen at a path.
-    fn seen_at(&mut self, id: StreamId, path: &Path, found: &Found, look: &Look, now: Now) {
+    fn seen_at(&mut self, id: StreamId, path: &Path, look: &Look, now: Now) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
         stream.looked = now.mono;
         if stream.source.is_none() {
@@ -182,7 +182,6 @@ impl Engine {
             stream.active = true;
             self.put_place(id);
         }
-        let _ = found;
         self.grown(id, look, now);
     }
 

@@ -155,7 +155,7 @@ impl Engine {
         }
         let ids: Vec<StreamId> = self.streams.keys().copied().collect();
         for id in ids {
-            self.add_tracks(id, now);
+            self.add_tracks(id);
         }
     }
 
@@ -262,8 +262,7 @@ impl Engine {
     }
 
     /// Gives a stream a place in every lane that takes it.
-    pub(super) fn add_tracks(&mut self, id: StreamId, now: Now) {
-        let _ = now;
+    pub(super) fn add_tracks(&mut self, id: StreamId) {
         let Some(record) = self.store.model().streams.get(&id).cloned() else { return };
         let start_now = self.plan.sources.iter().any(|s| s.name == record.source && s.start_now);
         let switches: Vec<_> = self.store.model().switches.values().cloned().collect();
