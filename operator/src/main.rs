@@ -1,0 +1,2 @@
+//! The Waybill operator.
+fn main() {}
