@@ -19,6 +19,7 @@ use crate::engine::report::Report;
 use crate::engine::{Engine, Event, Now, Setup};
 use crate::lane::kill_switch::{Effect, Scope, Switch};
 use crate::plan::resolve::{Resolved, resolve};
+use crate::sink::Secrets;
 use crate::source::lease;
 use crate::source::watch::Watch;
 use crate::state::commit::Committer;
@@ -133,7 +134,8 @@ impl Agent {
         let machine = machine::identity();
         let (opened, store, events, inbox) = open_state(&state_dir, &machine)?;
         let watch = if options.inotify { start_watch(&events) } else { None };
-        let mut sinks = Sinks::new(events.clone());
+        let secrets = Secrets::new(options.secrets_dir.clone());
+        let mut sinks = Sinks::new(events.clone(), &state_dir, machine::host_name(), secrets);
         let outlets = sinks.apply(&plan);
         let setup = Setup {
             host: machine::host_name(),

@@ -8,7 +8,7 @@ pub mod kill_switch;
 pub mod track;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crossbeam_channel::Sender;
 
@@ -16,7 +16,7 @@ use chunk::Chunk;
 
 /// Stops what is queued: a delivery passes only while the gate still has the value that the delivery was made with.
 #[derive(Debug, Clone, Default)]
-pub struct Gate(Arc<AtomicU64>);
+pub struct Gate(Arc<AtomicU64>, Arc<AtomicBool>);
 
 impl Gate {
     /// The value now.
@@ -27,6 +27,16 @@ impl Gate {
     /// Stops everything that was made before.
     pub fn shut(&self) {
         self.0.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Says whether a kill switch stops everything, also what the sink would send of its own accord.
+    pub fn hold(&self, held: bool) {
+        self.1.store(held, Ordering::Release);
+    }
+
+    /// Whether a kill switch stops everything.
+    pub fn is_held(&self) -> bool {
+        self.1.load(Ordering::Acquire)
     }
 }
 
@@ -95,6 +105,8 @@ pub enum RecordFate {
 pub struct Health {
     /// What holds the lane, with the remedy; `None` = nothing does.
     pub trouble: Option<String>,
+    /// A person has to do something: it does not pass by itself.
+    pub misconfigured: bool,
     /// Times that the sink had to try again.
     pub retries: u64,
 }
@@ -106,4 +118,6 @@ pub struct Outlet {
     pub deliveries: Sender<Delivery>,
     /// How the sink is doing.
     pub health: Arc<std::sync::Mutex<Health>>,
+    /// Stops what is queued.
+    pub gate: Gate,
 }

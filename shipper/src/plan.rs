@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use crate::format;
 use crate::lane::kill_switch::Switch;
+use crate::sink::{Context, Secrets};
 use crate::source::envelope::Envelope;
 use crate::source::pattern::Pattern;
 
@@ -63,6 +64,8 @@ pub struct SourcePlan {
 pub struct SinkPlan {
     /// The sink's name.
     pub name: String,
+    /// What of a record is delivered.
+    pub encoding: Encoding,
     /// What retention waits for.
     pub required: bool,
     /// The sources that it takes; `None` = all.
@@ -70,6 +73,8 @@ pub struct SinkPlan {
     /// How.
     pub kind: SinkKind,
 }
+
+pub use waybill_crds::Encoding;
 
 /// A sink's type and settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,6 +132,17 @@ impl SinkPlan {
         match self.kind {
             SinkKind::File(_) => "File",
             SinkKind::Stdout => "Stdout",
+        }
+    }
+
+    /// What its sink is to know.
+    pub fn context(&self, policy: &str, host: &str, secrets: &Secrets) -> Context {
+        Context {
+            name: self.name.clone(),
+            encoding: self.encoding,
+            policy: policy.to_owned(),
+            host: host.to_owned(),
+            secrets: secrets.clone(),
         }
     }
 

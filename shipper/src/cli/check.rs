@@ -6,8 +6,9 @@ use std::process::ExitCode;
 use clap::Args;
 use waybill_crds::Severity;
 
+use crate::plan::Plan;
 use crate::plan::resolve::resolve;
-use crate::plan::{Plan, SinkKind};
+use crate::sink::{self, Secrets};
 use crate::source::discover::{Discovery, Target};
 
 /// Say everything that is wrong with a policy, each with its path, its line and what to write instead.
@@ -18,7 +19,7 @@ pub struct CheckArgs {
     /// The AuditPolicy.
     #[arg(short, long, value_name = "FILE")]
     pub file: PathBuf,
-    /// Also open every path and write to every sink's folder.
+    /// Also open every path, and try every sink out: connect, log in, and look whether it would take records.
     #[arg(long)]
     pub probe: bool,
     /// Where secrets are mounted: <DIR>/<secret>/<key>.
@@ -83,24 +84,13 @@ impl CheckArgs {
             }
             println!("source {}: {files} files", source.name);
         }
+        let secrets = Secrets::new(self.secrets_dir.clone());
         for sink in &plan.sinks {
-            if let SinkKind::File(file) = &sink.kind {
-                let folder = file.path.parent().unwrap_or(std::path::Path::new("/"));
-                let tried = std::fs::create_dir_all(folder).and_then(|()| {
-                    let probe = folder.join(".waybill-probe");
-                    std::fs::write(&probe, b"")?;
-                    std::fs::remove_file(&probe)
-                });
-                match tried {
-                    Ok(()) => println!("sink {}: {} can be written", sink.name, folder.display()),
-                    Err(error) => {
-                        println!(
-                            "sink {}: {} cannot be written: {error}; let the agent write there, or change the path",
-                            sink.name,
-                            folder.display()
-                        );
-                        wrong += 1;
-                    }
+            match sink::probe(&sink.kind, &sink.context(&plan.policy, "probe", &secrets)) {
+                Ok(works) => println!("sink {}: {works}", sink.name),
+                Err(failure) => {
+                    println!("sink {}: {failure}", sink.name);
+                    wrong += 1;
                 }
             }
         }

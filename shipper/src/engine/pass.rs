@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::format::{Encoder, Envelope as FrameEnvelope, Frame, StreamInfo, record_hash};
 use crate::lane::chunk::Chunk;
 use crate::lane::kill_switch::{self, Effect};
+use crate::plan::Encoding;
 use crate::source::frame::frame;
 use crate::source::kubernetes;
 use crate::source::stream::{ReadError, bytes_path};
@@ -229,6 +230,8 @@ impl Engine {
         let mut ends: Vec<(u64, u64, u64)> = Vec::new();
         let mut last = group.at;
         let mut crossed = false;
+        let wants_original =
+            self.lanes.iter().any(|l| l.plan.encoding == Encoding::Original && group.lanes.contains(&l.number));
         let counters = &mut self.counters;
         frame(&framing, &mut self.scratch, group.at, bytes, from, finished, |r| {
             // What was not whole when the switch was lifted is not left out.
@@ -239,7 +242,8 @@ impl Engine {
             let hash = record_hash(r.text);
             let mut dropped = r.text.is_empty() && r.fragment.is_none();
             if let Some(encoder) = encoder.as_deref_mut().filter(|_| !dropped && group.discard.is_none()) {
-                let verdict = encoder.encode(
+                let originals = wants_original.then_some(&mut chunk.originals);
+                let verdict = encoder.encode_both(
                     &Frame {
                         text: r.text,
                         seq: r.seq,
@@ -251,6 +255,7 @@ impl Engine {
                         partial: r.partial,
                     },
                     &mut chunk.data,
+                    originals,
                 );
                 dropped = verdict.dropped;
                 if is_front {
@@ -262,7 +267,7 @@ impl Engine {
             if is_front {
                 ends.push((r.after.offset, hash, r.bytes));
             }
-            let full = chunk.data.len() >= 2 * READ;
+            let full = chunk.data.len() + chunk.originals.len() >= 2 * READ;
             if full || stop.is_some_and(|s| r.after.offset >= s) {
                 ControlFlow::Break(())
             } else {

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
+use crate::lane::Outlet;
 use crate::lane::kill_switch::Switch;
 use crate::lane::track::{Track, Tracks};
-use crate::lane::{Gate, Outlet};
 use crate::plan::{Plan, SinkKind, SinkPlan};
 use crate::source::discover::{Discovery, Target};
 use crate::source::stream::Place;
@@ -71,6 +71,7 @@ impl Engine {
         }
         self.remap_streams(&before, &targets, now);
         self.set_switches(now);
+        self.hold_gates();
         self.forget_lanes(now);
         self.stuck = false;
     }
@@ -142,11 +143,12 @@ impl Engine {
                     tracks.insert(*id, Track::resume(cursor.position, cursor.tally));
                 }
             }
+            let outlet = outlets.remove(&sink.name);
             self.lanes.push(Lane {
                 number,
-                outlet: outlets.remove(&sink.name),
+                gate: outlet.as_ref().map(|o| o.gate.clone()).unwrap_or_default(),
+                outlet,
                 plan: sink,
-                gate: Gate::default(),
                 tracks,
                 weight: 0,
                 next_delivery: 0,
@@ -298,7 +300,7 @@ impl Lane {
     /// The sink was made anew: everything that is not settled goes again from the cursors.
     fn replace_sink(&mut self, outlet: Outlet) {
         self.gate.shut();
-        self.gate = Gate::default();
+        self.gate = outlet.gate.clone();
         self.outlet = Some(outlet);
         self.by_delivery.clear();
         self.tracks.values_mut().for_each(|t| {

@@ -411,7 +411,8 @@ impl Engine {
             required: lane.plan.required,
             state: match (&health.trouble, held) {
                 (_, true) => "Held",
-                (Some(_), _) => "Misconfigured",
+                (Some(_), _) if health.misconfigured => "Misconfigured",
+                (Some(_), _) if pending.bytes > 0 => "Behind",
                 _ if pending.bytes > 0 && age > 30.0 => "Behind",
                 _ => "Delivering",
             }

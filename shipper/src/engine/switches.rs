@@ -61,6 +61,14 @@ impl Engine {
         self.store.enter(now.wall, Action::KillSwitch, message, &fields);
     }
 
+    /// Tells the sinks whether they may send anything.
+    pub(super) fn hold_gates(&self) {
+        for lane in &self.lanes {
+            let effect = kill_switch::covering(self.store.model().switches.values(), None, &lane.plan.name);
+            lane.gate.hold(effect != Effect::Pass);
+        }
+    }
+
     /// Stops what is queued where a switch is engaged, opens and closes what Discard leaves out, and wakes what may pass again.
     fn after_switch(&mut self, now: Now) {
         self.put_cursors();
@@ -79,6 +87,7 @@ impl Engine {
                 lane.gate.shut();
             }
         }
+        self.hold_gates();
         // What lies behind the frontier now is no longer owed while Discard lasts; looked at once more before a range is closed.
         let ids: Vec<StreamId> = self.streams.keys().copied().collect();
         for id in &ids {

@@ -47,6 +47,11 @@ impl Encoder {
 
     /// Appends exactly one JSON object and a newline to `out`, or nothing if a rule dropped the record.
     pub fn encode(&mut self, frame: &Frame<'_>, out: &mut Vec<u8>) -> Verdict {
+        self.encode_both(frame, out, None)
+    }
+
+    /// The same, and appends the line as it was, secrets redacted, to `originals`.
+    pub fn encode_both(&mut self, frame: &Frame<'_>, out: &mut Vec<u8>, originals: Option<&mut Vec<u8>>) -> Verdict {
         self.objects.clear();
         self.detail.clear();
         let clean = match self.kind {
@@ -108,6 +113,9 @@ impl Encoder {
         if self.drop.iter().any(|rule| rule.matches_record(&record).is_none() && rule.matches_line(&out[start..])) {
             out.truncate(start);
             return Verdict { dropped: true, ..verdict };
+        }
+        if let Some(originals) = originals {
+            originals.extend_from_slice(clean.original);
         }
         verdict
     }

@@ -1,5 +1,6 @@
 //! A run of encoded records of one stream, shared by all lanes that stand at the same place.
 
+use crate::plan::Encoding;
 use crate::state::StreamId;
 use crate::state::entry::{Count, Position};
 
@@ -16,6 +17,8 @@ pub struct Chunk {
     open: Vec<(u32, Position)>,
     /// The encoded records, each with its newline.
     pub data: Vec<u8>,
+    /// The lines as they were, one behind the other, if a lane of the group wants them.
+    pub originals: Vec<u8>,
 }
 
 /// One record of a chunk.
@@ -27,6 +30,8 @@ pub struct Record {
     pub bytes: u64,
     /// Where its encoding ends in the chunk's data; where the one before ends, if it was dropped.
     pub end: u32,
+    /// Where its line ends in the chunk's originals.
+    pub original_end: u32,
     /// Left out by a rule.
     pub dropped: bool,
 }
@@ -45,7 +50,13 @@ impl Chunk {
         if after.long.is_some() || after.stdout.is_some() || after.stderr.is_some() {
             self.open.push((self.records.len() as u32, *after));
         }
-        self.records.push(Record { after: after.offset, bytes, end: self.data.len() as u32, dropped });
+        self.records.push(Record {
+            after: after.offset,
+            bytes,
+            end: self.data.len() as u32,
+            original_end: self.originals.len() as u32,
+            dropped,
+        });
     }
 
     /// The place behind the first `count` records.
@@ -71,9 +82,33 @@ impl Chunk {
         self.data.get(from as usize..to as usize).unwrap_or_default()
     }
 
+    /// The line as it was, without its terminator; the encoded record where there is no line, as with entries of the ledger.
+    pub fn original(&self, index: usize) -> &[u8] {
+        let from = index.checked_sub(1).and_then(|i| self.records.get(i)).map_or(0, |r| r.original_end);
+        let to = self.records.get(index).map_or(from, |r| r.original_end);
+        match self.originals.get(from as usize..to as usize) {
+            Some(line) if !line.is_empty() => line,
+            _ => self.encoded(index).strip_suffix(b"\n").unwrap_or_default(),
+        }
+    }
+
+    /// What is delivered of each record that no rule left out, in order, without its newline.
+    pub fn payloads(&self, encoding: Encoding) -> impl Iterator<Item = &[u8]> {
+        let kept = self.records.iter().enumerate().filter(|(_, r)| !r.dropped);
+        kept.map(move |(index, _)| self.payload(index, encoding))
+    }
+
+    /// What is delivered of a record, without its newline.
+    pub fn payload(&self, index: usize, encoding: Encoding) -> &[u8] {
+        match encoding {
+            Encoding::Ecs => self.encoded(index).strip_suffix(b"\n").unwrap_or_default(),
+            Encoding::Original => self.original(index),
+        }
+    }
+
     /// What it takes in memory, in bytes.
     pub fn weight(&self) -> usize {
-        self.data.capacity() + self.records.capacity() * size_of::<Record>() + OVERHEAD
+        self.data.capacity() + self.originals.capacity() + self.records.capacity() * size_of::<Record>() + OVERHEAD
     }
 
     /// Bytes and records, those left out by a rule apart.
@@ -107,5 +142,18 @@ mod tests {
         assert_eq!((chunk.encoded(0), chunk.encoded(1)), (&b"{a}\n"[..], &b""[..]));
         let (kept, dropped) = chunk.counts(0..2);
         assert_eq!((kept.records, dropped.bytes), (1, 5));
+        assert_eq!(chunk.payloads(Encoding::Original).collect::<Vec<_>>(), [b"{a}"]);
+    }
+
+    #[test]
+    fn lines_as_they_were() {
+        let mut chunk = Chunk::new(StreamId::default(), Position::default());
+        for (encoded, line) in [("{1}\n", "one"), ("{2}\n", "two")] {
+            chunk.data.extend_from_slice(encoded.as_bytes());
+            chunk.originals.extend_from_slice(line.as_bytes());
+            chunk.push(&Position::default(), 4, false);
+        }
+        assert_eq!(chunk.payloads(Encoding::Original).collect::<Vec<_>>(), [b"one", b"two"]);
+        assert_eq!(chunk.payloads(Encoding::Ecs).collect::<Vec<_>>(), [b"{1}", b"{2}"]);
     }
 }

@@ -214,13 +214,6 @@ fn resolve_sink(
     default_path: &Path,
     findings: &mut Vec<Finding>,
 ) -> Result<SinkPlan, Finding> {
-    if sink.encoding != crds::Encoding::Ecs {
-        return Err(skipped(
-            &format!("{path}.encoding"),
-            format!("sink {}: encoding Original is not built into this release", sink.name),
-            "write encoding: Ecs; event.original holds the line",
-        ));
-    }
     let kind = match sink.kind {
         crds::SinkType::Stdout => SinkKind::Stdout,
         crds::SinkType::File => {
@@ -246,7 +239,13 @@ fn resolve_sink(
             ));
         }
     };
-    Ok(SinkPlan { name: sink.name.clone(), required: sink.is_required(), sources: sink.sources.clone(), kind })
+    Ok(SinkPlan {
+        name: sink.name.clone(),
+        encoding: sink.encoding,
+        required: sink.is_required(),
+        sources: sink.sources.clone(),
+        kind,
+    })
 }
 
 fn file_plan(file: Option<&crds::FileSink>, default_path: &Path) -> FilePlan {
@@ -274,6 +273,12 @@ fn file_plan(file: Option<&crds::FileSink>, default_path: &Path) -> FilePlan {
 
 /// Without any sink: an archive, and a mirror on standard output.
 fn default_sinks(default_path: &Path) -> Vec<SinkPlan> {
-    let sink = |name: &str, kind| SinkPlan { name: name.into(), required: true, sources: None, kind };
+    let sink = |name: &str, kind| SinkPlan {
+        name: name.into(),
+        encoding: super::Encoding::Ecs,
+        required: true,
+        sources: None,
+        kind,
+    };
     vec![sink("archive", SinkKind::File(file_plan(None, default_path))), sink("mirror", SinkKind::Stdout)]
 }

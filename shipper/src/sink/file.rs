@@ -5,14 +5,16 @@
 
 pub mod archive;
 
+use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Backoff, Queue};
-use crate::plan::FilePlan;
+use super::{Backoff, Failure, Queue};
+use crate::lane::chunk::Chunk;
+use crate::plan::{Encoding, FilePlan};
 use archive::Archives;
 
 /// Bytes written between two fsyncs, if that many wait.
@@ -28,7 +30,7 @@ struct Live {
 }
 
 /// Runs until the engine lets go of the sink.
-pub fn run(mut queue: Queue, plan: &FilePlan) {
+pub fn run(mut queue: Queue, plan: &FilePlan, encoding: Encoding) {
     let mut backoff = Backoff::default();
     let mut archives = Archives::new(plan.clone());
     let mut live: Option<Live> = None;
@@ -36,9 +38,10 @@ pub fn run(mut queue: Queue, plan: &FilePlan) {
         let now = jiff::Zoned::now();
         let mut done = Ok(());
         if !batch.is_empty() || live.as_ref().is_some_and(|l| l.len > 0 && archive::is_due(plan, &l.opened, &now)) {
-            let size: u64 = batch.iter().map(|d| d.chunk.data.len() as u64).sum();
+            let parts: Vec<Cow<'_, [u8]>> = batch.iter().map(|d| content(&d.chunk, encoding)).collect();
+            let size: u64 = parts.iter().map(|p| p.len() as u64).sum();
             done = prepare(&mut live, plan, &mut archives, size, &now)
-                .and_then(|live| append(live, batch.iter().map(|d| d.chunk.data.as_slice())));
+                .and_then(|live| append(live, parts.iter().map(AsRef::as_ref)));
         }
         match done {
             Ok(()) => {
@@ -49,15 +52,41 @@ pub fn run(mut queue: Queue, plan: &FilePlan) {
             Err(error) => {
                 // What was written of the batch is cut off when the file is opened again.
                 live = None;
-                let trouble = format!("{}: {error}; {}", plan.path.display(), remedy(&error));
-                tracing::error!(path = %plan.path.display(), %error, "failed to write the archive; it is tried again");
-                if !queue.retry(batch, backoff.next(), trouble) {
+                let failure = Failure::held(format!("{}: {error}", plan.path.display()), remedy(&error));
+                if !queue.retry(batch, backoff.next(), &failure) {
                     break;
                 }
             }
         }
     }
     archives.finish();
+}
+
+/// The lines of a chunk.
+fn content(chunk: &Chunk, encoding: Encoding) -> Cow<'_, [u8]> {
+    if encoding == Encoding::Ecs {
+        return Cow::Borrowed(&chunk.data);
+    }
+    let mut lines = Vec::with_capacity(chunk.originals.len() + chunk.records.len());
+    for line in chunk.payloads(encoding) {
+        lines.extend_from_slice(line);
+        lines.push(b'\n');
+    }
+    Cow::Owned(lines)
+}
+
+/// Tries whether the file's folder can be written.
+pub fn probe(plan: &FilePlan) -> Result<String, Failure> {
+    let folder = plan.path.parent().unwrap_or(Path::new("/"));
+    let tried = std::fs::create_dir_all(folder).and_then(|()| {
+        let probe = folder.join(".waybill-probe");
+        std::fs::write(&probe, b"")?;
+        std::fs::remove_file(&probe)
+    });
+    match tried {
+        Ok(()) => Ok(format!("{} can be written", folder.display())),
+        Err(error) => Err(Failure::held(format!("{} cannot be written: {error}", folder.display()), remedy(&error))),
+    }
 }
 
 fn remedy(error: &io::Error) -> &'static str {

@@ -1,34 +1,91 @@
-//! The deliveries that wait for a sink which works in a thread of its own.
+//! The deliveries that wait for a sink which works in a thread of its own, and the sink's answers.
+//!
+//! A sink takes deliveries, sends them, and either acknowledges them whole or [`settle`](Queue::settle)s them record by record. What it
+//! cannot deliver it puts back with the reason. Refused records become dead letters here, and letters that someone wants sent again
+//! come in between as deliveries like any other.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
+use super::{Answer, Failure, Parcel};
 use crate::engine::Event;
-use crate::lane::{Delivery, Fate, Health, Outlet, Settlement};
+use crate::lane::chunk::Chunk;
+use crate::lane::{Delivery, Fate, Gate, Health, Outlet, RecordFate, Settlement};
+use crate::state::StreamId;
+use crate::state::dead_letter::{self, DeadLetters, Letter, Letters, Retry};
+use crate::state::entry::Position;
+
+/// Refusals without one success after which a lane holds: it is not the records that are wrong then.
+const REFUSALS: u32 = 100;
+/// How often a trouble that does not change is logged.
+const LOG_EVERY: Duration = Duration::from_secs(60);
+/// How often a request to send letters again is looked for.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Bytes of letters that go out again at a time.
+const AGAIN: usize = 1 << 20;
+/// Deliveries of letters have numbers from here on; the engine's never get there.
+const LOCAL: u64 = 1 << 63;
 
 /// The sink's end of a lane.
 pub struct Queue {
+    name: String,
+    state_dir: PathBuf,
     deliveries: Receiver<Delivery>,
     waiting: VecDeque<Delivery>,
     answers: Sender<Event>,
     health: Arc<Mutex<Health>>,
+    gate: Gate,
     closed: bool,
+    letters: Option<DeadLetters>,
+    /// Refusals since the last success.
+    refused: u32,
+    again: Option<Again>,
+    looked: Option<Instant>,
+    next_local: u64,
+    logged: Option<(String, Instant)>,
+}
+
+/// Letters on their way again.
+struct Again {
+    retry: Retry,
+    letters: Letters,
+    all_read: bool,
+    under_way: HashSet<u64>,
 }
 
 impl Queue {
-    /// The two ends: for the sink and for the engine.
-    pub fn new(answers: Sender<Event>) -> (Self, Outlet) {
+    /// The two ends, for the sink of that name and for the engine. Dead letters are kept below `state_dir`.
+    pub fn new(name: &str, state_dir: PathBuf, answers: Sender<Event>) -> (Self, Outlet) {
         let (sender, deliveries) = unbounded();
         let health = Arc::new(Mutex::new(Health::default()));
-        let outlet = Outlet { deliveries: sender, health: Arc::clone(&health) };
-        (Self { deliveries, waiting: VecDeque::new(), answers, health, closed: false }, outlet)
+        let gate = Gate::default();
+        let outlet = Outlet { deliveries: sender, health: Arc::clone(&health), gate: gate.clone() };
+        let queue = Self {
+            name: name.to_owned(),
+            state_dir,
+            deliveries,
+            waiting: VecDeque::new(),
+            answers,
+            health,
+            gate,
+            closed: false,
+            letters: None,
+            refused: 0,
+            again: None,
+            looked: None,
+            next_local: LOCAL,
+            logged: None,
+        };
+        (queue, outlet)
     }
 
     /// Takes what there is, up to `bytes`; waits for the first if there is none. `None`: the engine let go of the sink.
     pub fn take(&mut self, bytes: usize, patience: Duration) -> Option<Vec<Delivery>> {
+        self.take_letters();
         if self.waiting.is_empty() && !self.closed {
             match self.deliveries.recv_timeout(patience) {
                 Ok(delivery) => self.waiting.push_back(delivery),
@@ -44,8 +101,9 @@ impl Queue {
         let mut size = 0;
         while let Some(next) = self.waiting.front() {
             if !next.may_pass() {
-                self.answer(next.lane(), next.id, Fate::Recalled);
+                let (lane, id) = (next.lane(), next.id);
                 self.waiting.pop_front();
+                self.answer(lane, id, Fate::Recalled);
                 continue;
             }
             size += next.chunk.data.len();
@@ -57,17 +115,23 @@ impl Queue {
         Some(taken)
     }
 
-    /// Puts back what could not be delivered, waits, and says whether the sink is still wanted.
-    pub fn retry(&mut self, deliveries: Vec<Delivery>, after: Duration, trouble: String) -> bool {
-        {
-            let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-            health.retries += 1;
-            health.trouble = Some(trouble);
-        }
+    /// The engine let go of the sink: what waits is not wanted any more.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Puts back what could not be delivered, says what is in the way, waits, and says whether the sink is still wanted.
+    pub fn retry(&mut self, deliveries: Vec<Delivery>, after: Duration, failure: &Failure) -> bool {
         for delivery in deliveries.into_iter().rev() {
             self.waiting.push_front(delivery);
         }
-        let deadline = std::time::Instant::now() + after;
+        self.wait(after, failure)
+    }
+
+    /// The same for a sink that keeps its parcels itself.
+    pub fn wait(&mut self, after: Duration, failure: &Failure) -> bool {
+        self.trouble(failure);
+        let deadline = Instant::now() + after;
         loop {
             match self.deliveries.recv_deadline(deadline) {
                 Ok(delivery) => self.waiting.push_back(delivery),
@@ -80,21 +144,286 @@ impl Queue {
         }
     }
 
-    /// The deliveries are where they belong.
-    pub fn acknowledge(&self, deliveries: &[Delivery]) {
-        deliveries.iter().for_each(|d| self.answer(d.lane(), d.id, Fate::Acknowledged));
+    /// Says what is in the way: in the health at once, in the log when it changes and now and then.
+    pub fn trouble(&mut self, failure: &Failure) {
+        let text = failure.to_string();
+        let now = Instant::now();
+        if !self.logged.as_ref().is_some_and(|(told, at)| *told == text && now.duration_since(*at) < LOG_EVERY) {
+            if failure.is_held() {
+                tracing::error!(sink = self.name, "the lane is held, nothing is lost: {text}");
+            } else {
+                tracing::warn!(sink = self.name, "failed to deliver; it is tried again: {text}");
+            }
+            self.logged = Some((text.clone(), now));
+        }
+        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        health.retries += 1;
+        health.trouble = Some(text);
+        health.misconfigured = failure.is_held();
     }
 
-    /// Nothing is in the way any more.
-    pub fn healthy(&self) {
-        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-        if health.trouble.take().is_some() {
-            tracing::info!("the sink works again");
+    /// The deliveries are where they belong.
+    pub fn acknowledge(&mut self, deliveries: &[Delivery]) {
+        if !deliveries.is_empty() {
+            self.refused = 0;
+        }
+        for delivery in deliveries {
+            self.answer(delivery.lane(), delivery.id, Fate::Acknowledged);
         }
     }
 
-    fn answer(&self, lane: u32, delivery: u64, fate: Fate) {
+    /// A delivery was stopped before it went out, or its outcome will never be known: it goes again if it may.
+    pub fn recall(&mut self, delivery: &Delivery) {
+        self.answer(delivery.lane(), delivery.id, Fate::Recalled);
+    }
+
+    /// Takes in answers as (parcel, record, answer). Refused records are dead letters before this returns. An error means that the
+    /// refusals could not be taken in: those records stay open, and are to be tried again after the trouble was told.
+    pub fn settle(&mut self, parcels: &mut [Parcel], answers: Vec<(usize, u32, Answer)>) -> Result<(), Failure> {
+        let mut fates: Vec<Vec<(u32, RecordFate)>> = vec![Vec::new(); parcels.len()];
+        let mut refusals = Vec::new();
+        for (parcel, record, answer) in answers {
+            match answer {
+                Answer::Acknowledged => {
+                    if parcels.get_mut(parcel).is_some_and(|p| p.close(record)) {
+                        self.refused = 0;
+                        fates[parcel].push((record, RecordFate::Acknowledged));
+                    }
+                }
+                Answer::Refused(reason) => refusals.push((parcel, record, reason)),
+            }
+        }
+        let kept = self.keep(parcels, &refusals);
+        if kept.is_ok() {
+            for (parcel, record, reason) in refusals {
+                if parcels.get_mut(parcel).is_some_and(|p| p.close(record)) {
+                    fates[parcel].push((record, RecordFate::Refused(reason)));
+                }
+            }
+        }
+        for (parcel, fates) in parcels.iter().zip(fates) {
+            let (lane, id) = (parcel.delivery.lane(), parcel.delivery.id);
+            if fates.is_empty() {
+                continue;
+            }
+            self.answer(lane, id, Fate::Records(fates));
+            if parcel.is_done() {
+                // Each record has an answer of its own by now: this only says that none follows.
+                self.answer(lane, id, Fate::Acknowledged);
+            }
+        }
+        kept
+    }
+
+    /// Nothing is in the way any more.
+    pub fn healthy(&mut self) {
+        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        health.misconfigured = false;
+        if health.trouble.take().is_some() {
+            self.logged = None;
+            tracing::info!(sink = self.name, "the sink works again");
+        }
+    }
+
+    /// Makes dead letters of refused records: all of them, durably, or none.
+    fn keep(&mut self, parcels: &[Parcel], refusals: &[(usize, u32, String)]) -> Result<(), Failure> {
+        let Some((_, _, example)) = refusals.first() else { return Ok(()) };
+        if self.refused.saturating_add(refusals.len() as u32) > REFUSALS {
+            return Err(Failure::held(
+                format!("{REFUSALS} records were refused and not one was taken; the last reason: {example}"),
+                "look at what the server expects: it is more likely the destination than the records",
+            ));
+        }
+        let time = crate::engine::Now::read().wall;
+        let mut letters = Vec::with_capacity(refusals.len());
+        for (parcel, record, reason) in refusals {
+            let Some(parcel) = parcels.get(*parcel) else { continue };
+            let encoded = parcel.delivery.chunk.encoded(*record as usize);
+            letters.push(Letter {
+                id: super::View::of(encoded).map(|v| v.id.to_owned()).unwrap_or_default(),
+                reason: reason.clone(),
+                time,
+                record: encoded.to_vec(),
+                original: if parcel.delivery.chunk.originals.is_empty() {
+                    Vec::new()
+                } else {
+                    parcel.delivery.chunk.original(*record as usize).to_vec()
+                },
+            });
+        }
+        self.open_letters().and_then(|open| open.append(&letters)).map_err(|error| letters_failed(&error))?;
+        self.refused += refusals.len() as u32;
+        Ok(())
+    }
+
+    fn open_letters(&mut self) -> Result<&mut DeadLetters, dead_letter::Error> {
+        let letters = match self.letters.take() {
+            Some(letters) => letters,
+            None => DeadLetters::open(&self.state_dir, &self.name, dead_letter::BOUND)?,
+        };
+        Ok(self.letters.insert(letters))
+    }
+
+    /// Puts letters that someone wants sent again among what waits.
+    fn take_letters(&mut self) {
+        let due = self.looked.is_none_or(|at| at.elapsed() >= LOOK_EVERY);
+        if !due || self.closed || self.gate.is_held() || !dead_letter::has_any(&self.state_dir) {
+            return;
+        }
+        self.looked = Some(Instant::now());
+        if let Err(error) = self.send_letters_again() {
+            tracing::error!(sink = self.name, "failed to send dead letters again; it is tried again: {error}");
+            self.again = None;
+        }
+    }
+
+    fn send_letters_again(&mut self) -> Result<(), dead_letter::Error> {
+        if self.again.is_none()
+            && let Some(retry) = self.open_letters()?.take_retry()?
+        {
+            let letters = retry.letters()?;
+            tracing::info!(sink = self.name, "dead letters are sent again");
+            self.again = Some(Again { retry, letters, all_read: false, under_way: HashSet::new() });
+        }
+        let Some(again) = &mut self.again else { return Ok(()) };
+        if !again.under_way.is_empty() {
+            return Ok(());
+        }
+        let mut chunk = Chunk::new(StreamId::default(), Position::default());
+        while chunk.data.len() < AGAIN {
+            let Some(letter) = again.letters.next().transpose()? else {
+                again.all_read = true;
+                break;
+            };
+            chunk.data.extend_from_slice(&letter.record);
+            chunk.originals.extend_from_slice(&letter.original);
+            let count = chunk.records.len() as u64 + 1;
+            chunk.push(&Position { offset: count, seq: count, ..Position::default() }, 1, false);
+        }
+        if !chunk.records.is_empty() {
+            self.next_local += 1;
+            again.under_way.insert(self.next_local);
+            // The lane's number is of no use: nothing of this reaches the engine.
+            let delivery = Delivery::new(u32::MAX, self.next_local, Arc::new(chunk), &self.gate, &Gate::default());
+            self.waiting.push_back(delivery);
+        } else if again.all_read
+            && let Some(again) = self.again.take()
+        {
+            again.retry.finish()?;
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, lane: u32, delivery: u64, fate: Fate) {
+        if delivery >= LOCAL {
+            match fate {
+                Fate::Records(_) => {}
+                Fate::Acknowledged => {
+                    if let Some(again) = &mut self.again {
+                        again.under_way.remove(&delivery);
+                    }
+                }
+                // They are still set aside, and are taken up anew from their beginning.
+                Fate::Recalled => self.again = None,
+            }
+            return;
+        }
         // The engine is gone only when the process ends.
         let _sent = self.answers.send(Event::Settled(Settlement { lane, delivery, fate }));
+    }
+}
+
+fn letters_failed(error: &dead_letter::Error) -> Failure {
+    match error {
+        dead_letter::Error::Full { .. } => Failure::held(error.to_string(), "the lane waits until there is room"),
+        _ => Failure::held(format!("a refused record cannot be kept: {error}"), "free space for the state directory"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(n: u8) -> Vec<u8> {
+        let id = format!("{}-{n:016x}-{n:016x}", "0".repeat(32));
+        format!(r#"{{"@timestamp":"2026-01-01T00:00:00Z","waybill":{{"id":"{id}","source":"s"}}}}"#).into_bytes()
+    }
+
+    fn delivery(id: u64, count: u8, outlet: &Outlet) -> Delivery {
+        let mut chunk = Chunk::new(StreamId::default(), Position::default());
+        for n in 0..count {
+            chunk.data.extend(record(n));
+            chunk.data.push(b'\n');
+            let at = u64::from(n) + 1;
+            chunk.push(&Position { offset: at, seq: at, ..Position::default() }, 1, false);
+        }
+        Delivery::new(1, id, Arc::new(chunk), &outlet.gate, &Gate::default())
+    }
+
+    fn fates(answers: &Receiver<Event>) -> Vec<(u64, Fate)> {
+        let settled = |e| if let Event::Settled(s) = e { Some((s.delivery, s.fate)) } else { None };
+        answers.try_iter().filter_map(settled).collect()
+    }
+
+    fn refused() -> Answer {
+        Answer::Refused("does not map".into())
+    }
+
+    #[test]
+    fn refused_records_become_letters_and_go_again_under_their_ids() {
+        let dir = tempfile::tempdir().unwrap();
+        let (sender, answers) = unbounded();
+        let (mut queue, outlet) = Queue::new("search", dir.path().to_owned(), sender);
+        outlet.deliveries.send(delivery(1, 3, &outlet)).unwrap();
+        let mut parcels: Vec<Parcel> =
+            queue.take(1 << 20, Duration::ZERO).unwrap().into_iter().map(Parcel::new).collect();
+        queue
+            .settle(&mut parcels, vec![(0, 0, Answer::Acknowledged), (0, 1, refused()), (0, 2, Answer::Acknowledged)])
+            .unwrap();
+        assert!(parcels[0].is_done());
+        let got = fates(&answers);
+        assert_eq!(got.len(), 2);
+        assert_eq!(got[1], (1, Fate::Acknowledged));
+        // Someone asks for them again; the sink takes them now.
+        dead_letter::request(dir.path(), "search").unwrap();
+        queue.looked = None;
+        let again = queue.take(1 << 20, Duration::ZERO).unwrap();
+        assert_eq!(again.len(), 1);
+        assert_eq!(again[0].chunk.encoded(0).trim_ascii_end(), record(1));
+        queue.acknowledge(&again);
+        queue.looked = None;
+        assert!(queue.take(1 << 20, Duration::ZERO).unwrap().is_empty());
+        assert!(fates(&answers).is_empty());
+        let mut letters = DeadLetters::open(dir.path(), "search", 1 << 20).unwrap();
+        assert!(letters.take_retry().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_hundred_refusals_without_a_success_hold_the_lane() {
+        let dir = tempfile::tempdir().unwrap();
+        let (sender, answers) = unbounded();
+        let (mut queue, outlet) = Queue::new("search", dir.path().to_owned(), sender);
+        let mut parcels = [Parcel::new(delivery(1, 100, &outlet)), Parcel::new(delivery(2, 2, &outlet))];
+        queue.settle(&mut parcels, (0..100).map(|n| (0, n, refused())).collect()).unwrap();
+        let failure = queue.settle(&mut parcels, vec![(1, 0, refused())]).unwrap_err();
+        assert!(failure.is_held() && failure.to_string().contains("does not map"), "{failure}");
+        assert_eq!(parcels[1].open().count(), 2);
+        // One success, and refusals count from nothing again.
+        queue.settle(&mut parcels, vec![(1, 0, refused()), (1, 1, Answer::Acknowledged)]).unwrap();
+        assert!(parcels[1].is_done());
+        assert_eq!(fates(&answers).len(), 4);
+    }
+
+    #[test]
+    fn what_may_not_pass_is_recalled() {
+        let dir = tempfile::tempdir().unwrap();
+        let (sender, answers) = unbounded();
+        let (mut queue, outlet) = Queue::new("search", dir.path().to_owned(), sender);
+        outlet.deliveries.send(delivery(7, 1, &outlet)).unwrap();
+        outlet.gate.shut();
+        assert!(queue.take(1, Duration::ZERO).unwrap().is_empty());
+        assert_eq!(fates(&answers), [(7, Fate::Recalled)]);
+        drop(outlet);
+        assert!(queue.take(1, Duration::ZERO).is_none());
     }
 }

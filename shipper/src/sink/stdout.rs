@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use super::{Backoff, Queue};
+use super::{Backoff, Failure, Queue};
+use crate::plan::Encoding;
 
 /// Bytes written at a time.
 const BATCH: usize = 1 << 20;
@@ -11,7 +12,7 @@ const BATCH: usize = 1 << 20;
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Runs until the engine lets go of the sink. A record counts as delivered when it is written.
-pub fn run(mut queue: Queue, mut out: impl Write) {
+pub fn run(mut queue: Queue, mut out: impl Write, encoding: Encoding) {
     let mut backoff = Backoff::default();
     let mut line = Vec::new();
     while let Some(batch) = queue.take(BATCH, PATIENCE) {
@@ -20,12 +21,16 @@ pub fn run(mut queue: Queue, mut out: impl Write) {
         }
         line.clear();
         for delivery in &batch {
-            for index in 0..delivery.chunk.records.len() {
-                // A record is one JSON object on one line: its first byte is the brace.
-                if let Some(rest) = delivery.chunk.encoded(index).strip_prefix(b"{") {
-                    line.extend_from_slice(b"{\"level\":\"INFO\",");
-                    line.extend_from_slice(rest);
+            for payload in delivery.chunk.payloads(encoding) {
+                // A canonical record is one JSON object on one line: its first byte is the brace.
+                match payload.strip_prefix(b"{").filter(|_| encoding == Encoding::Ecs) {
+                    Some(rest) => {
+                        line.extend_from_slice(b"{\"level\":\"INFO\",");
+                        line.extend_from_slice(rest);
+                    }
+                    None => line.extend_from_slice(payload),
                 }
+                line.push(b'\n');
             }
         }
         match write_all(&mut out, &line) {
@@ -35,10 +40,11 @@ pub fn run(mut queue: Queue, mut out: impl Write) {
                 backoff.reset();
             }
             Err(error) => {
-                let trouble =
-                    format!("standard output refused: {error}; restart the agent with a standard output that is read");
-                tracing::error!(%error, "failed to write to standard output");
-                if !queue.retry(batch, backoff.next(), trouble) {
+                let failure = Failure::held(
+                    format!("standard output refused: {error}"),
+                    "restart the agent with a standard output that is read",
+                );
+                if !queue.retry(batch, backoff.next(), &failure) {
                     return;
                 }
             }

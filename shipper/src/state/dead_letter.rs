@@ -49,6 +49,14 @@ pub struct Letter {
     /// The record as it was encoded.
     #[prost(bytes = "vec", tag = "4")]
     pub record: Vec<u8>,
+    /// The line as it was, if the lane delivers lines.
+    #[prost(bytes = "vec", tag = "5")]
+    pub original: Vec<u8>,
+}
+
+/// Whether any lane has, or had, letters. Cheap: most never have.
+pub fn has_any(state_dir: &Path) -> bool {
+    state_dir.join(FOLDER).exists()
 }
 
 /// Why letters could not be kept or read.

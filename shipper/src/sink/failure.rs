@@ -1,0 +1,57 @@
+//! What can be in the way of a delivery. What a sink says of one record alone is an [`Answer`].
+
+use std::fmt;
+
+/// Why records could not be delivered. Nothing is lost by either: the lane waits, and they are tried again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// It may pass by itself: the server cannot be reached, is busy or slow, or cut an answer.
+    Again {
+        /// What happened, with the address.
+        what: String,
+    },
+    /// A person has to do something: a credential, a right, a certificate, a name, or an answer that is not known.
+    Held {
+        /// What happened, with the address or the key of the secret.
+        what: String,
+        /// What would mend it.
+        remedy: String,
+    },
+}
+
+impl Failure {
+    /// It may pass by itself.
+    pub fn again(what: impl Into<String>) -> Self {
+        Self::Again { what: what.into() }
+    }
+
+    /// A person has to do something.
+    pub fn held(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::Held { what: what.into(), remedy: remedy.into() }
+    }
+
+    /// Whether a person has to do something.
+    pub fn is_held(&self) -> bool {
+        matches!(self, Self::Held { .. })
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Again { what } => f.write_str(what),
+            Self::Held { what, remedy } => write!(f, "{what}; {remedy}"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// What a sink says of one record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// The sink has it.
+    Acknowledged,
+    /// The sink refuses the record itself, for this reason: it does not parse or map, or is too large. Nothing else is a refusal.
+    Refused(String),
+}

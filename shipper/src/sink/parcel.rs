@@ -1,0 +1,43 @@
+//! A delivery on its way to a sink that answers record by record.
+
+use crate::lane::Delivery;
+
+/// A delivery, and which of its records still wait for an answer.
+#[derive(Debug, Clone)]
+pub struct Parcel {
+    /// The delivery.
+    pub delivery: Delivery,
+    open: Vec<bool>,
+    left: usize,
+}
+
+impl Parcel {
+    /// Every record that no rule left out waits for an answer.
+    pub fn new(delivery: Delivery) -> Self {
+        let open: Vec<bool> = delivery.chunk.records.iter().map(|r| !r.dropped).collect();
+        let left = open.iter().filter(|o| **o).count();
+        Self { delivery, open, left }
+    }
+
+    /// The indices of the records that wait, in order.
+    pub fn open(&self) -> impl Iterator<Item = usize> {
+        self.open.iter().enumerate().filter(|(_, open)| **open).map(|(index, _)| index)
+    }
+
+    /// Nothing waits any more.
+    pub fn is_done(&self) -> bool {
+        self.left == 0
+    }
+
+    /// A record has its answer. `false`: it had one before.
+    pub(super) fn close(&mut self, record: u32) -> bool {
+        match self.open.get_mut(record as usize) {
+            Some(open) if *open => {
+                *open = false;
+                self.left -= 1;
+                true
+            }
+            _ => false,
+        }
+    }
+}
