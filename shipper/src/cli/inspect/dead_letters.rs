@@ -185,6 +185,7 @@ mod tests {
             reason: reason.into(),
             time: n * 1_000_000_000,
             record: format!("{{\"n\":{n},\"evil\":\"\x1b[2J\"}}\n").into_bytes(),
+            original: Vec::new(),
         };
         let mut letters = DeadLetters::open(dir, "search", BOUND).unwrap();
         letters.append(&[letter(1, "too large"), letter(2, "does not map"), letter(3, "too large")]).unwrap();

@@ -6,6 +6,7 @@ fn letter(n: usize) -> Letter {
         reason: "mapper_parsing_exception".into(),
         time: n as i64,
         record: format!("{{\"n\":{n}}}\n").into_bytes(),
+        original: Vec::new(),
     }
 }
 
