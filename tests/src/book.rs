@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -72,6 +72,9 @@ pub struct Incarnation {
     pub gone: Option<(Instant, How)>,
 }
 
+/// How long a new file may go unseen: a second as promised, and what a busy machine takes on top.
+pub const DISCOVERY: Duration = Duration::from_millis(1500);
+
 /// The lines and incarnations of one writer.
 #[derive(Debug, Clone)]
 pub struct Book {
@@ -115,6 +118,12 @@ impl Book {
     pub fn split(&mut self, text: &[u8], pieces: Vec<(Span, Hash)>) {
         let at = pieces[0].0;
         self.lines.push(Line { text: hash(text), at, pieces: Some(pieces.into()), common: false });
+    }
+
+    /// The incarnations that did not come and go faster than a new file is promised to be seen.
+    pub fn seeable(&self) -> Vec<usize> {
+        let stayed = |i: &Incarnation| i.gone.is_none_or(|(at, _)| at.duration_since(i.created) >= DISCOVERY);
+        self.incarnations.iter().enumerate().filter(|(_, i)| stayed(i)).map(|(number, _)| number).collect()
     }
 
     /// Enters that an incarnation's content went away.

@@ -13,7 +13,7 @@ mod tests;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::book::{Book, How, Line, Span};
+use crate::book::{Book, DISCOVERY, How, Line, Span};
 use crate::history::{Event, History};
 use crate::output::{Output, Record};
 
@@ -23,9 +23,6 @@ pub use report::{Kind, Offence, Totals, Verdict};
 /// How long after content was deleted a kill still explains that the agent is unsure about it: the time that it may take from
 /// a record's write to its cursor's commit, on a busy machine.
 const COMMIT: Duration = Duration::from_secs(5);
-
-/// How long a file must have been there, with the agent up, for the agent to have seen it.
-const DISCOVERY: Duration = Duration::from_millis(1500);
 
 /// What to judge.
 #[derive(Debug)]
@@ -189,6 +186,7 @@ fn account(case: &Case<'_>, index: &Index, ledger: &losses::Ledger<'_>, verdict:
                 verdict.totals.entered += 1;
             } else if missing.iter().all(|span| unseeable(case, (book_at, span.incarnation), index, ledger)) {
                 verdict.totals.unseen += 1;
+                verdict.unseen.insert(case.incarnation(home));
             } else {
                 let text =
                     format!("{} at {} (+{}) of {}", book.name, line.at.offset, line.at.len, case.incarnation(home));

@@ -34,7 +34,7 @@ fn undisturbed(name: &str, kinds: &[Kind], span: Duration) -> Result<()> {
         let books = troupe.finish()?;
         let all = await_true("every line comes", Duration::from_secs(30), || {
             agent.check_alive()?;
-            Ok(books.iter().all(|book| stage.watch.has(book, &(0..book.incarnations.len()).collect::<Vec<_>>())))
+            Ok(books.iter().all(|book| stage.watch.has(book, &book.seeable())))
         });
         if let Err(late) = all {
             println!("{late:#}; the oracle says which");
@@ -44,13 +44,14 @@ fn undisturbed(name: &str, kinds: &[Kind], span: Duration) -> Result<()> {
         let output = room.output()?;
         let case = Case { books: &books, output: &output, history: agent.history(), leniency: Leniency::default() };
         let totals = judge(&case).check()?;
-        ensure!(totals.repeats == 0 && totals.entered == 0 && totals.delivered == totals.lines, "{totals}");
+        // The oracle forgives only what came and went faster than a new file is promised to be seen.
+        ensure!(totals.repeats == 0 && totals.entered == 0, "{totals}");
+        ensure!(totals.delivered + totals.unseen == totals.lines, "{totals}");
         Ok(())
     })
 }
 
 #[test]
-#[ignore = "not yet reliable: run it by hand with --ignored"]
 fn every_rotation_undisturbed() -> Result<()> {
     undisturbed("rotations", writer::PLAIN, Duration::from_secs(15))
 }

@@ -1,6 +1,6 @@
 //! The verdict, readable.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use anyhow::{Result, bail};
@@ -84,6 +84,8 @@ pub struct Totals {
 pub struct Verdict {
     /// The numbers.
     pub totals: Totals,
+    /// Content that came and went so fast that the agent could not know of it.
+    pub unseen: BTreeSet<String>,
     /// Everything that is wrong.
     pub offences: Vec<Offence>,
 }
@@ -101,6 +103,7 @@ impl Verdict {
     /// Prints the totals; an error with the offences if there are any.
     pub fn check(&self) -> Result<Totals> {
         println!("{}", self.totals);
+        self.unseen.iter().take(SHOWN).for_each(|what| println!("  unseen: {what}"));
         if !self.offences.is_empty() {
             bail!("{self}");
         }
