@@ -169,8 +169,8 @@ pub struct Engine {
     last_turn: Option<Now>,
     /// When gaps ended in which the agent did not look, newest last.
     blind: VecDeque<Instant>,
-    /// Files that cannot be judged yet: someone is still writing them.
-    pending: HashSet<FileKey>,
+    /// Files that cannot be judged yet, and since when: someone is still writing them.
+    pending: HashMap<FileKey, Instant>,
     counters: report::Counters,
     /// Reads, retries and the like cost a turn nothing while this says that a lane is full.
     stuck: bool,
@@ -243,7 +243,7 @@ impl Engine {
             polled: 0,
             last_turn: None,
             blind: VecDeque::new(),
-            pending: HashSet::new(),
+            pending: HashMap::new(),
             counters: report::Counters::default(),
             stuck: false,
             last_begun: 0,

@@ -1,7 +1,7 @@
 //! Says which stream a file is that no stream holds yet: a new one, the continuation of one, or a copy of one.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -26,7 +26,10 @@ use super::{Engine, Now};
 const HEADER: u64 = 4096;
 /// A compressed file whose writers cannot be asked for is taken up when it has not changed for this long.
 const AT_REST: Duration = Duration::from_secs(3);
+/// How long a file that was replaced by a longer copy of itself may still be held open by who replaced it.
+const LETTING_GO: Duration = Duration::from_secs(3);
 
+#[derive(Debug)]
 enum Decision {
     /// A stream of its own, from this offset on.
     New { begins_at: u64 },
@@ -69,8 +72,10 @@ impl Engine {
                 return;
             }
         };
-        self.pending.remove(&look.key);
-        match self.decide(&candidate, found, look, now) {
+        let waits_since = self.pending.remove(&look.key).unwrap_or(now.mono);
+        let decision = self.decide(&candidate, found, look, waits_since, now);
+        tracing::debug!(path = %path.display(), size = candidate.len, ?decision, "looked at a new file");
+        match decision {
             Ok(Decision::New { begins_at }) => self.begin(path, found, look, candidate, begins_at, now),
             Ok(Decision::Continues(id)) => self.continue_in(id, path, look, candidate, now),
             Ok(Decision::Copy(id)) => {
@@ -83,7 +88,7 @@ impl Engine {
                 self.store.put(Kind::CopyPut(record));
             }
             Ok(Decision::Wait) => {
-                self.pending.insert(look.key);
+                self.pending.insert(look.key, waits_since);
             }
             Err(error) => self.cannot_use(path, look, &error.to_string(), now),
         }
@@ -103,7 +108,14 @@ impl Engine {
         }
     }
 
-    fn decide(&mut self, candidate: &Candidate, found: &Found, look: &Look, now: Now) -> std::io::Result<Decision> {
+    fn decide(
+        &mut self,
+        candidate: &Candidate,
+        found: &Found,
+        look: &Look,
+        waits_since: Instant,
+        now: Now,
+    ) -> std::io::Result<Decision> {
         let compressed = candidate.compression != Compression::None;
         if compressed && !at_rest(candidate, look, now) {
             self.relook_later();
@@ -127,13 +139,27 @@ impl Engine {
             return Ok(Decision::New { begins_at: 0 });
         }
         let comparison = candidate.compare(&borrowed)?;
-        if let Some((id, frontier)) = comparison.equal {
-            return self.judge_equal(candidate, id, frontier, comparison.len);
+        for (id, record) in &borrowed {
+            tracing::debug!(stream = %id, frontier = record.frontier.offset, seen = record.seen, readable = self.streams.get(id).map(Stream::is_readable), equal = ?comparison.equal, len = comparison.len, "compared");
+        }
+        let equal = comparison.equal.filter(|(id, frontier)| {
+            // Files that begin alike beyond the frontier differ where the stream ended when it was met.
+            let other = |r: &StreamRecord| {
+                r.phase == 0
+                    && *frontier < r.mark_at
+                    && comparison.len >= r.mark_at
+                    && !candidate.holds_mark(r).unwrap_or(true)
+            };
+            !records.iter().any(|(known, r)| known == id && other(r))
+        });
+        if let Some((id, frontier)) = equal {
+            let patient = now.mono.duration_since(waits_since) < LETTING_GO;
+            return self.judge_equal(candidate, id, frontier, comparison.len, patient);
         }
         for (id, record) in &records {
             let Some(stream) = self.streams.get_mut(id) else { continue };
             // Nothing of it was handed out, and nothing is left of it: whatever goes on here cannot contradict it.
-            if !stream.is_readable() && record.frontier.offset == 0 {
+            if !stream.is_readable() && record.frontier.offset == 0 && candidate.holds_mark(record)? {
                 return Ok(Decision::Continues(*id));
             }
             if comparison.len >= record.frontier.offset && !(stream.is_open() && comparison.len <= stream.size) {
@@ -158,6 +184,7 @@ impl Engine {
         id: StreamId,
         frontier: u64,
         len: u64,
+        patient: bool,
     ) -> std::io::Result<Decision> {
         let Some(record) = self.store.model().streams.get(&id).cloned() else {
             return Ok(Decision::New { begins_at: 0 });
@@ -184,7 +211,8 @@ impl Engine {
         if replaced && len >= stream.size && candidate.is_within(stream, &record, stream.size)? {
             return Ok(Decision::Continues(id));
         }
-        if frontier < stream.size {
+        // Whoever replaced it may let go of it in a moment.
+        if frontier < stream.size || (patient && stream.place == Place::Unlinked) {
             self.relook_later();
             return Ok(Decision::Wait);
         }
@@ -276,6 +304,11 @@ impl Engine {
                 Err(error) => return self.cannot_use(path, look, &error.to_string(), now),
             }
         }
+        match candidate.mark(record.seen) {
+            // None: it shrank a moment ago, and will be looked at again.
+            Ok(mark) => (record.mark_at, record.mark_hash) = mark.map_or((0, 0), |hash| (record.seen, hash)),
+            Err(error) => return self.cannot_use(path, look, &error.to_string(), now),
+        }
         record.head_len = candidate.head.len() as u32;
         record.head_hash = digest::head_hash(&candidate.head);
         record.lead_hash = candidate.lead();
@@ -339,7 +372,6 @@ impl Engine {
         record.phase = 0;
         record.ended = 0;
         let compressed = candidate.compression != Compression::None;
-        self.store.put(Kind::StreamPut(record.clone()));
         let stream = self.streams.entry(id).or_insert_with(|| Stream::new(&record, id, now.mono));
         let before = stream.key;
         stream.key = look.key;
@@ -359,7 +391,14 @@ impl Engine {
         } else {
             stream.size = candidate.len;
         }
+        let mark = candidate.mark(stream.size).ok().flatten();
+        (record.mark_at, record.mark_hash) = mark.map_or((0, 0), |hash| (stream.size, hash));
+        if record.is_joined() {
+            stream.size += record.joined_len;
+        }
         stream.open(candidate.file);
+        record.seen = stream.size;
+        self.store.put(Kind::StreamPut(record.clone()));
         let name = record.source.clone();
         stream.source = self.plan.sources.iter().position(|s| s.name == name);
         let size = stream.size;

@@ -122,7 +122,8 @@ impl Engine {
             return;
         }
         let Some(stream) = self.streams.get(&id) else { return };
-        let more = !stream.watched || self.was_blind_since(stream.looked);
+        // After its end was confirmed no one wrote to it.
+        let more = record.joined_len == 0 && (!stream.watched || self.was_blind_since(stream.looked));
         let to = Position { offset: stream.size.max(record.seen).max(record.frontier.offset), ..record.frontier };
         let path = bytes_path(&record.extents.last().map(|e| e.path.clone()).unwrap_or_default());
         let mut losses = Vec::new();
@@ -167,7 +168,7 @@ impl Engine {
             self.by_path.get(path).is_some_and(|key| {
                 !self.by_key.contains_key(key)
                     && !self.store.model().copies.contains_key(key)
-                    && self.pending.contains(key)
+                    && self.pending.contains_key(key)
             })
         })
     }
@@ -185,7 +186,8 @@ impl Engine {
             "bytes": record.frontier.offset, "records": record.frontier.seq, "digest": hex(&record.digest), "more": more,
         });
         let message = format!("stream {id} ends: {} was {reason}", path.display());
-        self.store.put(Kind::StreamPut(StreamRecord { phase: 1, ended: now.wall, ..record.clone() }));
+        let modified = self.streams.get(&id).map_or(record.modified, |s| s.modified);
+        self.store.put(Kind::StreamPut(StreamRecord { phase: 1, ended: now.wall, modified, ..record.clone() }));
         self.store.enter(now.wall, Action::StreamEnded, message, &fields);
         if let Some(stream) = self.streams.remove(&id)
             && self.by_key.get(&stream.key) == Some(&id)

@@ -117,6 +117,9 @@ impl Engine {
             }
             return;
         };
+        if self.one_between(id, &record, next, &follower) {
+            return self.decided(id, record, u64::MAX, None);
+        }
         let fresh = follower.frontier == Position::at(follower.begins_at) && follower.begins_at == 0;
         let (Some(kind), true) = (self.format_of(&record), fresh && self.streams.contains_key(&next)) else {
             return self.decided(id, record, u64::MAX, None);
@@ -169,6 +172,20 @@ impl Engine {
             after.offset,
             Some(own + after.offset),
         );
+    }
+
+    /// Whether a file lies between two others by the time of its last change: it was met late, because it was being compressed.
+    fn one_between(&self, id: StreamId, record: &StreamRecord, next: StreamId, follower: &StreamRecord) -> bool {
+        let modified = |id: &StreamId, r: &StreamRecord| self.streams.get(id).map_or(r.modified, |s| s.modified);
+        let (from, to) = (modified(&id, record), modified(&next, follower));
+        self.store.model().streams.iter().any(|(other, r)| {
+            *other != id
+                && *other != next
+                && r.joining
+                && r.source == record.source
+                && folder(r) == folder(record)
+                && (from + 1..to).contains(&modified(other, r))
+        })
     }
 
     /// Whether a line was split by its writer: neither piece parses alone, and the whole does.

@@ -6,7 +6,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::format::{Encoder, Envelope as FrameEnvelope, Frame, StreamInfo, record_hash};
+use crate::format::{self, Encoder, Envelope as FrameEnvelope, Frame, StreamInfo, record_hash};
 use crate::lane::chunk::Chunk;
 use crate::lane::kill_switch::{self, Effect};
 use crate::plan::Encoding;
@@ -232,6 +232,9 @@ impl Engine {
         let mut crossed = false;
         let wants_original =
             self.lanes.iter().any(|l| l.plan.encoding == Encoding::Original && group.lanes.contains(&l.number));
+        // The end of a line whose beginning is in a file of which nothing is known.
+        let piece_at = (record.joining && record.envelope == 0 && record.begins_at == 0).then_some(0);
+        let kind = source.settings.format;
         let counters = &mut self.counters;
         frame(&framing, &mut self.scratch, group.at, bytes, from, finished, |r| {
             // What was not whole when the switch was lifted is not left out.
@@ -252,7 +255,10 @@ impl Engine {
                         observed: now.wall,
                         envelope: r.envelope.map(|(time, output)| FrameEnvelope { time, output: output.name() }),
                         fragment: r.fragment,
-                        partial: r.partial,
+                        partial: r.partial
+                            || (Some(r.offset) == piece_at
+                                && r.fragment.is_none()
+                                && !format::parses_alone(kind, r.text)),
                     },
                     &mut chunk.data,
                     originals,

@@ -195,8 +195,9 @@ impl Engine {
             return;
         }
         let size = stream.base + look.size + joined;
-        stream.watched = true;
         let moved = size != stream.size || look.modified != stream.modified;
+        // Unchanged since it was seen last, maybe by an earlier run. Whether a changed one is still itself comes out when it is read.
+        stream.watched |= !moved;
         if moved {
             stream.changed = now.mono;
             stream.modified = look.modified;
@@ -205,7 +206,8 @@ impl Engine {
             self.hot.insert(id);
             self.stuck = false;
         }
-        if size < frontier {
+        // What only ever grows has started over when it is shorter than it was.
+        if size < frontier.max(stream.size) {
             // What was seen of it before it shrank was its own.
             stream.known = stream.known.max(stream.size);
             self.started_over(id, now);

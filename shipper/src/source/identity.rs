@@ -14,7 +14,7 @@ use crate::state::entry::{Position, StreamRecord};
 use super::decompress::{Compression, Decoder};
 use super::digest::{self, Digest, HEAD, lead_hash};
 use super::frame::{Scratch, frame};
-use super::stream::{Stream, chain_record, framing_of};
+use super::stream::{Stream, WITNESS, chain_record, framing_of};
 
 /// A file about which nothing is known yet.
 pub struct Candidate {
@@ -31,7 +31,7 @@ pub struct Candidate {
 /// What reading a candidate found.
 #[derive(Debug, Default)]
 pub struct Comparison {
-    /// The stream with the farthest frontier up to which the candidate is that stream.
+    /// The stream with the farthest frontier up to which the candidate is that stream, and that frontier among its own bytes.
     pub equal: Option<(StreamId, u64)>,
     /// Plain bytes of the candidate.
     pub len: u64,
@@ -75,11 +75,41 @@ impl Candidate {
         }
     }
 
+    /// Whether it holds what the stream held at its end when it began.
+    pub fn holds_mark(&self, record: &StreamRecord) -> io::Result<bool> {
+        if record.mark_at == 0 {
+            return Ok(true);
+        }
+        Ok(self.bytes_before(record.mark_at)?.is_some_and(|b| digest::head_hash(&b) == record.mark_hash))
+    }
+
+    /// The hash of the last bytes before a plain offset; `None` if it is shorter.
+    pub fn mark(&self, at: u64) -> io::Result<Option<u64>> {
+        Ok(self.bytes_before(at)?.map(|bytes| digest::head_hash(&bytes)))
+    }
+
+    fn bytes_before(&self, at: u64) -> io::Result<Option<Vec<u8>>> {
+        let len = at.min(WITNESS as u64);
+        let mut bytes = vec![0; len as usize];
+        if self.compression == Compression::None {
+            let n = read_full(&self.file, &mut bytes, at - len)?;
+            return Ok((n == bytes.len()).then_some(bytes));
+        }
+        let mut reader = self.reader()?;
+        let mut skipped = vec![0; 64 << 10];
+        while reader.at() < at - len && !reader.ended() {
+            let want = skipped.len().min((at - len - reader.at()) as usize);
+            reader.read(&mut skipped[..want])?;
+        }
+        let n = reader.read(&mut bytes)?;
+        Ok((n == bytes.len()).then_some(bytes))
+    }
+
     /// Compares it with streams by their digests. A compressed file is read to its end, which verifies it.
     pub fn compare(&self, records: &[(StreamId, &StreamRecord)]) -> io::Result<Comparison> {
         let mut marks: Vec<(u64, StreamId, digest::Hash)> = records
             .iter()
-            .filter_map(|(id, r)| Some((r.frontier.offset, *id, digest::hash_from(&r.digest)?)))
+            .filter_map(|(id, r)| Some((r.digest_end(), *id, digest::hash_from(&r.digest)?)))
             .filter(|(at, ..)| *at > 0)
             .collect();
         marks.sort_unstable_by_key(|(at, ..)| *at);

@@ -23,7 +23,7 @@ use super::lease::{self, Writers};
 use super::root::Look;
 
 /// Bytes before the frontier that every read compares.
-const WITNESS: usize = 64;
+pub(super) const WITNESS: usize = 64;
 /// Record ends that are remembered, to recognise a copy that is shorter than what was read.
 const ENDS: usize = 256;
 
@@ -91,7 +91,7 @@ pub struct Stream {
     pub known: u64,
     /// The first byte that no record holds yet.
     pub framed: u64,
-    /// It was seen since the agent started.
+    /// It was seen, and was certainly still itself, since the agent started.
     pub watched: bool,
     /// Its first line was found to be whole, or joined: it need not wait for another stream.
     pub head_checked: bool,
@@ -225,6 +225,8 @@ impl Stream {
         let mut witness = [0; WITNESS];
         let mut witnessed = 0;
         let mut head = Vec::new();
+        self.check_head(record, frontier)?;
+        self.check_mark(record, frontier)?;
         if frontier > start {
             let mut block = vec![0; (frontier - start) as usize];
             if self.read_at(start, &mut block)? < block.len() {
@@ -242,6 +244,34 @@ impl Stream {
             }
         }
         self.front = Some(Box::new(Front { digest, witness, witnessed, head }));
+        Ok(())
+    }
+
+    /// As long as little or nothing was handed out, the first bytes tell whether the file is still the one that was met.
+    fn check_head(&mut self, record: &StreamRecord, frontier: u64) -> Result<(), ReadError> {
+        let len = (record.head_len as usize).min(HEAD);
+        if frontier >= len as u64 || self.base > 0 || self.compression != Compression::None {
+            return Ok(());
+        }
+        let mut head = vec![0; len];
+        let n = self.read_at(0, &mut head)?;
+        if n < len || digest::head_hash(&head) != record.head_hash {
+            return Err(ReadError::StartedOver);
+        }
+        Ok(())
+    }
+
+    /// The same for the bytes at the end when it began, which tell files apart that begin alike.
+    fn check_mark(&mut self, record: &StreamRecord, frontier: u64) -> Result<(), ReadError> {
+        if frontier >= record.mark_at || self.base > 0 || self.compression != Compression::None {
+            return Ok(());
+        }
+        let len = record.mark_at.min(WITNESS as u64);
+        let mut mark = vec![0; len as usize];
+        let n = self.read_at(record.mark_at - len, &mut mark)?;
+        if n < mark.len() || digest::head_hash(&mark) != record.mark_hash {
+            return Err(ReadError::StartedOver);
+        }
         Ok(())
     }
 
@@ -283,6 +313,7 @@ impl Stream {
             self.verify_witness(record.digest_end(), &buffer[..n.min(WITNESS)], from)?;
         }
         self.known = self.known.max(from + n as u64);
+        self.watched = true;
         Ok(n)
     }
 

@@ -282,6 +282,12 @@ pub struct StreamRecord {
     /// See [`FrontierPut::lead_hash`].
     #[prost(fixed64, tag = "25")]
     pub lead_hash: u64,
+    /// Logical end when it began: as long as less than that was handed out, the bytes before it tell it from files that begin alike.
+    #[prost(uint64, tag = "27")]
+    pub mark_at: u64,
+    /// Hash of the (at most) 64 bytes before `mark_at`.
+    #[prost(fixed64, tag = "28")]
+    pub mark_hash: u64,
 }
 
 impl StreamRecord {

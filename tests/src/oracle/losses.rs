@@ -6,12 +6,14 @@ use super::Case;
 use super::index::{Index, Place};
 use super::report::{Kind, Verdict};
 use crate::book::Span;
-use crate::output::Loss;
+use crate::output::{Entry, Loss};
 
 /// The losses by incarnation.
 pub(super) struct Ledger<'a> {
     by_home: HashMap<Place, Vec<&'a Loss>>,
     by_stream: HashMap<u128, Vec<&'a Loss>>,
+    /// Bytes at an incarnation's beginning that were lost with the record of another file that they end.
+    tails: HashMap<Place, u64>,
 }
 
 impl<'a> Ledger<'a> {
@@ -28,7 +30,14 @@ impl<'a> Ledger<'a> {
                 by_stream.entry(loss.stream).or_default().push(loss);
             }
         }
-        let mut ledger = Self { by_home: HashMap::new(), by_stream };
+        let joins: Vec<Join> = case.output.actions("joined").filter_map(Join::of).collect();
+        let mut ledger = Self { by_home: HashMap::new(), by_stream, tails: HashMap::new() };
+        for join in &joins {
+            let lost = ledger.by_stream.get(&join.stream).into_iter().flatten().map(|loss| loss.to).max().unwrap_or(0);
+            if let Some(home) = index.homes.get(&join.with).filter(|_| lost > join.at) {
+                ledger.tails.insert(*home, (lost - join.at).min(join.bytes));
+            }
+        }
         let mut nameless = HashSet::new();
         for stream in order {
             let losses = ledger.by_stream[&stream].clone();
@@ -47,7 +56,8 @@ impl<'a> Ledger<'a> {
             let size = case.books[home.0].incarnations[home.1].size;
             for loss in losses {
                 verdict.totals.lost_bytes += loss.to.saturating_sub(loss.from);
-                if loss.to > size || loss.from > loss.to {
+                let joined: u64 = joins.iter().filter(|j| j.stream == loss.stream).map(|j| j.bytes).sum();
+                if loss.to > size + joined || loss.from > loss.to {
                     verdict.add(Kind::Unjustified, format!("{loss:?} is not within {}", case.incarnation(*home)));
                 } else if !case.justified(*home) {
                     verdict.add(Kind::Unjustified, format!("{loss:?} is of {}", case.incarnation(*home)));
@@ -78,6 +88,9 @@ impl<'a> Ledger<'a> {
 
     /// Whether the ledger gives all bytes of a span up.
     pub(super) fn covers(&self, home: Place, span: Span) -> bool {
+        if self.tails.get(&home).is_some_and(|len| span.offset + span.len <= *len) {
+            return true;
+        }
         let Some(losses) = self.by_home.get(&home) else { return false };
         let mut ranges: Vec<(u64, u64)> =
             losses.iter().map(|loss| (loss.from, if loss.more { u64::MAX } else { loss.to })).collect();
@@ -99,5 +112,21 @@ impl<'a> Ledger<'a> {
     /// Whether the ledger gives something up at or after an offset of a stream.
     pub(super) fn touches(&self, stream: u128, offset: u64) -> bool {
         self.by_stream.get(&stream).is_some_and(|losses| losses.iter().any(|loss| loss.to > offset || loss.more))
+    }
+}
+
+/// A record that begins in one stream and ends in another.
+struct Join {
+    stream: u128,
+    at: u64,
+    with: u128,
+    bytes: u64,
+}
+
+impl Join {
+    fn of(entry: &Entry) -> Option<Self> {
+        let stream = |name: &str| u128::from_str_radix(entry.details.get(name)?.as_str()?, 16).ok();
+        let number = |name: &str| entry.details.get(name)?.as_u64();
+        Some(Self { stream: stream("stream")?, at: number("at")?, with: stream("with")?, bytes: number("bytes")? })
     }
 }
