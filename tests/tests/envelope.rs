@@ -19,7 +19,6 @@ fn wrapped(room: &Room, envelope: &str, pattern: &str) -> Policy {
 }
 
 #[test]
-#[ignore = "a line whose pieces lie in three files comes in marked pieces: joining reaches over one rotation only"]
 fn cri_pieces_are_joined_over_kills_and_rotations() -> Result<()> {
     room::within("cri", |room| {
         let mut scene = Scene::with(room, &wrapped(room, "Cri", "app/*/*/*.log*"))?;

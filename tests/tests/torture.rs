@@ -44,21 +44,30 @@ fn number(name: &str, default: u64) -> Result<u64> {
 }
 
 #[test]
-#[ignore = "minutes long and not yet reliable: `make torture` runs it"]
 fn nothing_is_lost_under_violence() -> Result<()> {
+    let mut kinds = writer::PLAIN.to_vec();
+    if skip::has("logrotate") {
+        kinds.extend(logrotate::MODES);
+    } else {
+        skip::skip("torture with logrotate", "logrotate is not installed")?;
+    }
+    violence("torture", kinds)
+}
+
+#[test]
+#[ignore = "a line whose pieces lie in several files is still lost or misjudged now and then when kills fall together"]
+fn no_split_line_is_lost_under_violence() -> Result<()> {
+    violence("torture-split", vec![QURL, CRI])
+}
+
+fn violence(name: &str, mut kinds: Vec<Kind>) -> Result<()> {
     let kills = number("WAYBILL_TORTURE_KILLS", 30)?;
     let span = Duration::from_secs(number("WAYBILL_TORTURE_SECONDS", 60)?);
-    room::within("torture", |room| {
-        let mut rng = Rng::from_env("torture");
+    room::within(name, |room| {
+        let mut rng = Rng::from_env(name);
         let mut agent = room.agent(&policy(room))?;
         let stage = Stage::new(&room.archive());
         let mut troupe = Troupe::new(&stage);
-        let mut kinds: Vec<Kind> = writer::PLAIN.iter().copied().chain([QURL, CRI]).collect();
-        if skip::has("logrotate") {
-            kinds.extend(logrotate::MODES);
-        } else {
-            skip::skip("torture with logrotate", "logrotate is not installed")?;
-        }
         if let Ok(only) = std::env::var("WAYBILL_TORTURE_KINDS") {
             kinds.retain(|kind| only.split(',').any(|name| name == kind.name));
         }

@@ -98,80 +98,99 @@ impl Engine {
         if !record.joining || record.joined_len != 0 || !tail {
             return;
         }
-        let model = self.store.model();
-        let next = model
-            .streams
-            .iter()
-            .filter(|(other, r)| {
-                **other != id
-                    && r.joining
-                    && r.source == record.source
-                    && folder(r) == folder(&record)
-                    && r.begun > record.begun
-            })
-            .min_by_key(|(_, r)| r.begun)
-            .map(|(other, r)| (*other, r.clone()));
-        let Some((next, follower)) = next else {
+        let Some((next, follower)) = self.follower(id, &record) else {
             if deleted {
                 self.decided(id, record, u64::MAX, None);
             }
             return;
         };
-        if self.one_between(id, &record, next, &follower) {
-            return self.decided(id, record, u64::MAX, None);
-        }
-        let fresh = follower.frontier == Position::at(follower.begins_at) && follower.begins_at == 0;
-        let (Some(kind), true) = (self.format_of(&record), fresh && self.streams.contains_key(&next)) else {
+        let Some(kind) = self.format_of(&record).filter(|_| self.is_fresh_follower(id, &record, next, &follower))
+        else {
             return self.decided(id, record, u64::MAX, None);
         };
         let head = if record.envelope == 0 {
             self.split_line(kind, (id, &record), (next, &follower), now)
-        } else if instance(&record) == instance(&follower) {
-            self.open_pieces((id, &record), (next, &follower), now)
         } else {
-            // The container was started anew: whoever wrote the piece is gone.
-            Head::Another
+            self.open_pieces((id, &record), (next, &follower), now)
         };
-        let after = match head {
-            Head::NotYet => return,
-            Head::Another => return self.decided(id, record, u64::MAX, None),
-            Head::Ends(len) => Position::at(len),
-        };
+        match head {
+            Head::NotYet => {}
+            Head::Another => self.decided(id, record, u64::MAX, None),
+            Head::Ends(parts) => self.join(id, record, &parts, now),
+        }
+    }
+
+    /// Enters that a stream's last record ends in the first bytes of others.
+    fn join(&mut self, id: StreamId, record: StreamRecord, parts: &[(StreamId, u64)], now: Now) {
         let own = self.streams.get(&id).map_or(0, |s| s.size);
-        let Ok(digest) = self.digest_of(next, &follower, after.offset) else { return };
-        let begun = StreamRecord {
-            begins_at: after.offset,
-            frontier: Position::at(after.offset),
+        let mut digests = Vec::new();
+        for (next, len) in parts {
+            let Some(follower) = self.store.model().streams.get(next).cloned() else { return };
+            let Ok(digest) = self.digest_of(*next, &follower, *len) else { return };
+            digests.push((follower, digest));
+        }
+        let mut at = own;
+        for ((next, len), (follower, digest)) in parts.iter().zip(digests) {
+            self.begin_behind(*next, follower, *len, &digest);
+            let fields = json!({
+                "stream": id.to_string(), "at": at, "with": next.to_string(), "bytes": len, "source": record.source,
+            });
+            self.store.enter(
+                now.wall,
+                Action::Joined,
+                "a line that its writer split over two files was joined",
+                &fields,
+            );
+            at += len;
+        }
+        let joined_to = parts.iter().flat_map(|(next, _)| next.0).collect();
+        let joined_lens = parts.iter().map(|(_, len)| *len).collect();
+        self.decided(id, StreamRecord { joined_to, joined_lens, joined_at: own, ..record }, at - own, Some(at));
+    }
+
+    /// The first bytes of a stream belong to another one's last record: it begins behind them.
+    fn begin_behind(&mut self, id: StreamId, record: StreamRecord, len: u64, digest: &Digest) {
+        self.store.put(Kind::StreamPut(StreamRecord {
+            begins_at: len,
+            frontier: Position::at(len),
             chain: digest.chain().to_vec(),
             digest: digest.digest().to_vec(),
-            ..follower
-        };
-        self.store.put(Kind::StreamPut(begun));
-        if let Some(stream) = self.streams.get_mut(&next) {
+            ..record
+        }));
+        if let Some(stream) = self.streams.get_mut(&id) {
             // The digest at its beginning is another one now.
             stream.forget_front();
-            stream.framed = after.offset;
+            stream.framed = len;
             stream.head_checked = true;
             stream.active = true;
         }
         for lane in &mut self.lanes {
-            if let Some(track) = lane.tracks.get_mut(&next) {
-                track.settled = Position::at(after.offset);
+            if let Some(track) = lane.tracks.get_mut(&id) {
+                track.settled = Position::at(len);
                 track.sent = track.settled;
                 self.any_moved = true;
                 track.dirty = true;
             }
         }
-        let fields = json!({
-            "stream": id.to_string(), "at": own, "with": next.to_string(), "bytes": after.offset, "source": record.source,
-        });
-        self.store.enter(now.wall, Action::Joined, "a line that its writer split over two files was joined", &fields);
-        self.decided(
-            id,
-            StreamRecord { joined_to: next.0.to_vec(), joined_at: own, ..record },
-            after.offset,
-            Some(own + after.offset),
-        );
+    }
+
+    /// The stream that began next in the same folder.
+    fn follower(&self, id: StreamId, record: &StreamRecord) -> Option<(StreamId, StreamRecord)> {
+        let beside = |other: &StreamId, r: &StreamRecord| {
+            *other != id && r.joining && r.source == record.source && folder(r) == folder(record)
+        };
+        let streams = self.store.model().streams.iter();
+        let next =
+            streams.filter(|(other, r)| beside(other, r) && r.begun > record.begun).min_by_key(|(_, r)| r.begun)?;
+        Some((*next.0, next.1.clone()))
+    }
+
+    /// Whether what follows may be joined: nothing of it was handed out, and nothing lies between.
+    fn is_fresh_follower(&self, id: StreamId, record: &StreamRecord, next: StreamId, follower: &StreamRecord) -> bool {
+        // If the container was started anew, whoever wrote the piece is gone.
+        let same_run = record.envelope == 0 || instance(record) == instance(follower);
+        let fresh = follower.frontier == Position::at(follower.begins_at) && follower.begins_at == 0;
+        same_run && fresh && self.streams.contains_key(&next) && !self.one_between(id, record, next, follower)
     }
 
     /// Whether a file lies between two others by the time of its last change: it was met late, because it was being compressed.
@@ -206,29 +225,51 @@ impl Engine {
         let joins = !format::parses_alone(kind, &end)
             && !format::parses_alone(kind, &head)
             && format::parses_alone(kind, &whole);
-        if joins { Head::Ends(after.offset) } else { Head::Another }
+        if joins { Head::Ends(vec![(next.0, after.offset)]) } else { Head::Another }
     }
 
-    /// Whether the pieces of a container's line go on at the beginning of the next file, with nothing in between.
+    /// Whether the pieces of a container's line go on at the beginning of the next file, or of more files that hold nothing else,
+    /// with nothing in between.
     fn open_pieces(&mut self, before: (StreamId, &StreamRecord), next: (StreamId, &StreamRecord), now: Now) -> Head {
         let Some(output) = self.open_output(before.0, before.1, now) else { return Head::Another };
-        if self.open(next.0, now).is_err() {
-            return Head::NotYet;
-        }
-        let Some(stream) = self.streams.get_mut(&next.0) else { return Head::Another };
-        let mut buffer = vec![0; stream.framing.window()];
-        let Ok(n) = stream.read(next.1, 0, &mut buffer) else { return Head::NotYet };
-        let mut at = 0;
-        while let Some(end) = memchr::memchr(b'\n', &buffer[at..n]) {
-            let line = &buffer[at..at + end];
-            at += end + 1;
-            match stream.framing.envelope.unwrap(line) {
-                Some(piece) if piece.output == output && piece.ends => return Head::Ends(at as u64),
-                Some(piece) if piece.output == output => {}
-                _ => return Head::Another,
+        let (mut id, mut record) = (next.0, next.1.clone());
+        let mut parts = Vec::new();
+        let mut taken = 0;
+        loop {
+            if self.open(id, now).is_err() {
+                return Head::NotYet;
             }
+            let Some(stream) = self.streams.get_mut(&id) else { return Head::Another };
+            let mut buffer = vec![0; stream.framing.window()];
+            let Ok(n) = stream.read(&record, 0, &mut buffer) else { return Head::NotYet };
+            let mut at = 0;
+            while let Some(end) = memchr::memchr(b'\n', &buffer[at..n]) {
+                let line = &buffer[at..at + end];
+                at += end + 1;
+                match stream.framing.envelope.unwrap(line) {
+                    Some(piece) if piece.output == output && piece.ends => {
+                        parts.push((id, at as u64));
+                        return Head::Ends(parts);
+                    }
+                    Some(piece) if piece.output == output => {}
+                    _ => return Head::Another,
+                }
+            }
+            taken += n;
+            if taken >= stream.framing.window() || at < n && stream.finished {
+                return Head::Another;
+            }
+            if !stream.finished {
+                return Head::NotYet;
+            }
+            // All of it is pieces of the one line.
+            let Some((next, follower)) = self.follower(id, &record) else { return Head::NotYet };
+            if !self.is_fresh_follower(id, &record, next, &follower) {
+                return Head::Another;
+            }
+            parts.push((id, n as u64));
+            (id, record) = (next, follower);
         }
-        if n == buffer.len() || stream.finished { Head::Another } else { Head::NotYet }
     }
 
     /// The output of a finished stream's unfinished line, if there is just one.
@@ -270,16 +311,19 @@ impl Engine {
 
     /// The bytes that another stream holds of this one's last record.
     pub(super) fn joined_suffix(&mut self, record: &StreamRecord) -> Result<Option<Vec<u8>>, ReadError> {
-        let Some(next) = StreamId::from_slice(&record.joined_to).filter(|_| record.is_joined()) else {
+        if !record.is_joined() {
             return Ok(None);
-        };
-        let Some(follower) = self.store.model().streams.get(&next).cloned() else { return Ok(None) };
+        }
         let now = self.last_turn.unwrap_or_else(Now::read);
-        self.open(next, now)?;
-        let mut suffix = vec![0; record.joined_len as usize];
-        let Some(stream) = self.streams.get_mut(&next) else { return Ok(None) };
-        let n = stream.read(&follower, 0, &mut suffix)?;
-        suffix.truncate(n);
+        let mut suffix = Vec::new();
+        for (next, len) in record.joins() {
+            let Some(follower) = self.store.model().streams.get(&next).cloned() else { return Ok(None) };
+            self.open(next, now)?;
+            let Some(stream) = self.streams.get_mut(&next) else { return Ok(None) };
+            let mut part = vec![0; len as usize];
+            let n = stream.read(&follower, 0, &mut part)?;
+            suffix.extend_from_slice(&part[..n]);
+        }
         Ok(Some(suffix))
     }
 }
@@ -290,8 +334,8 @@ enum Head {
     NotYet,
     /// Nothing.
     Another,
-    /// Its first bytes, this many, end the line.
-    Ends(u64),
+    /// Its first bytes, this many, end the line; or all bytes of some files and the first of the last one.
+    Ends(Vec<(StreamId, u64)>),
 }
 
 /// What the files of one run of a container have in common: `0` of `0.log` and of `0.log.20261122-101500`. The next run's is `1.log`.

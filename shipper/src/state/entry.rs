@@ -3,6 +3,8 @@
 //! Entries are Protocol Buffers messages, so that a release reads the state of the next one: fields and kinds that it does not
 //! know are skipped. Tags are never reused.
 
+use super::StreamId;
+
 /// A group of entries that is written, and replayed, whole or not at all.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Batch {
@@ -267,10 +269,10 @@ pub struct StreamRecord {
     /// When it ended, nanoseconds since 1970 UTC.
     #[prost(sint64, tag = "21")]
     pub ended: i64,
-    /// The stream whose first bytes finish this one's last record.
+    /// The streams whose first bytes finish this one's last record, 16 bytes each.
     #[prost(bytes = "vec", tag = "22")]
     pub joined_to: Vec<u8>,
-    /// How many bytes of that stream; `u64::MAX` = it was decided that none.
+    /// How many bytes of those streams together; `u64::MAX` = it was decided that none.
     #[prost(uint64, tag = "23")]
     pub joined_len: u64,
     /// Where this stream's own bytes end, if its last record is joined.
@@ -288,12 +290,24 @@ pub struct StreamRecord {
     /// Hash of the (at most) 64 bytes before `mark_at`.
     #[prost(fixed64, tag = "28")]
     pub mark_hash: u64,
+    /// How many bytes of each of the streams in `joined_to`; empty if there is one, which has `joined_len`.
+    #[prost(uint64, repeated, tag = "29")]
+    pub joined_lens: Vec<u64>,
 }
 
 impl StreamRecord {
     /// Its last record ends in another stream.
     pub fn is_joined(&self) -> bool {
         self.joined_len != 0 && self.joined_len != u64::MAX
+    }
+
+    /// The streams that hold the rest of its last record, and how many bytes of each.
+    pub fn joins(&self) -> Vec<(StreamId, u64)> {
+        let ids = self.joined_to.chunks_exact(16).filter_map(StreamId::from_slice);
+        if self.joined_lens.is_empty() {
+            return ids.map(|id| (id, self.joined_len)).collect();
+        }
+        ids.zip(self.joined_lens.iter().copied()).collect()
     }
 
     /// Where its own bytes end as far as they were handed out.
