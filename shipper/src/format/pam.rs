@@ -109,9 +109,10 @@ fn says(
 }
 
 fn text<'a>(record: &mut Record<'a>, text: &'a [u8], waybill: &mut Object<'_>) {
-    for (begins, action, types) in
-        [(&b"session opened for user "[..], "session-opened", "\"start\""), (b"session closed for user ", "session-closed", "\"end\"")]
-    {
+    for (begins, action, types) in [
+        (&b"session opened for user "[..], "session-opened", "\"start\""),
+        (b"session closed for user ", "session-closed", "\"end\""),
+    ] {
         if let Some(rest) = text.strip_prefix(begins) {
             says(record, action, Some(Success), SESSION, types);
             session(record, rest.trim_ascii_end(), waybill);

@@ -29,7 +29,12 @@ impl<'a> Peer<'a> {
         {
             let digits = rest.iter().take(6).take_while(|byte| byte.is_ascii_digit()).count();
             if is_port(&rest[..digits]) {
-                return Some(Self { before: &text[..0], host: token, port: Some(&rest[..digits]), behind: &rest[digits..] });
+                return Some(Self {
+                    before: &text[..0],
+                    host: token,
+                    port: Some(&rest[..digits]),
+                    behind: &rest[digits..],
+                });
             }
         }
         let host = token.strip_suffix(b":").unwrap_or(token);
@@ -135,11 +140,20 @@ mod tests {
     #[test]
     fn places() {
         let found = |parts: [&str; 4]| Some(parts.map(str::to_owned));
-        assert_eq!(parts(Peer::first(b"192.0.2.1 port 5:11: x 1.1.1.1 port 2")), found(["", "192.0.2.1", "5", ":11: x 1.1.1.1 port 2"]));
+        assert_eq!(
+            parts(Peer::first(b"192.0.2.1 port 5:11: x 1.1.1.1 port 2")),
+            found(["", "192.0.2.1", "5", ":11: x 1.1.1.1 port 2"])
+        );
         assert_eq!(parts(Peer::first(b"192.0.2.1: 11: x")), found(["", "192.0.2.1", "", ": 11: x"]));
-        assert_eq!(parts(Peer::at_end(b"a 1.1.1.1 port 2 2001:db8::1 port 22")), found(["a 1.1.1.1 port 2", "2001:db8::1", "22", ""]));
+        assert_eq!(
+            parts(Peer::at_end(b"a 1.1.1.1 port 2 2001:db8::1 port 22")),
+            found(["a 1.1.1.1 port 2", "2001:db8::1", "22", ""])
+        );
         assert_eq!(parts(Peer::at_end(b"x from host.test")), found(["x from", "host.test", "", ""]));
-        assert_eq!(parts(Peer::last(b"a 1.1.1.1 port 2 2.2.2.2 port 3 [preauth]")), found(["a 1.1.1.1 port 2", "2.2.2.2", "3", " [preauth]"]));
+        assert_eq!(
+            parts(Peer::last(b"a 1.1.1.1 port 2 2.2.2.2 port 3 [preauth]")),
+            found(["a 1.1.1.1 port 2", "2.2.2.2", "3", " [preauth]"])
+        );
         assert_eq!(parts(Peer::at_end(b"x port 70000")), None);
         assert_eq!(parts(Peer::last(b"1.1.1.1 port x")), None);
         assert_eq!(Peer::all(" 1.1.1.1 port 2".repeat(99).as_bytes()).count(), Peer::MOST);

@@ -27,15 +27,8 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order of the policy's documentation.
-    pub const ALL: [Self; 7] = [
-        Self::V2RayAccess,
-        Self::V2RayError,
-        Self::QurlConnector,
-        Self::Sshd,
-        Self::Sudo,
-        Self::Json,
-        Self::Text,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::V2RayAccess, Self::V2RayError, Self::QurlConnector, Self::Sshd, Self::Sudo, Self::Json, Self::Text];
 
     /// The name that the policy uses.
     pub fn name(self) -> &'static str {

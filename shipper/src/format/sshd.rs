@@ -158,7 +158,8 @@ impl<'a> Reader<'_, 'a> {
             if let Some(rest) = text.strip_prefix(begins) {
                 // The name may be empty: "Invalid user  from A".
                 let peer = Peer::named_end(rest)?;
-                let name = peer.before.strip_suffix(b" from").or_else(|| (peer.before == b"from").then_some(&rest[..0]))?;
+                let name =
+                    peer.before.strip_suffix(b" from").or_else(|| (peer.before == b"from").then_some(&rest[..0]))?;
                 self.says("invalid-user", Some(Deny), AUTHENTICATION, "\"start\"");
                 self.waybill.flag("invalid_user");
                 self.name(name, 1);
@@ -396,9 +397,10 @@ impl<'a> Reader<'_, 'a> {
 
     fn disconnect(&mut self, reason: &'a [u8]) {
         self.record.set(Field::EventReason, reason);
-        let refused = [&b"Too many authentication failures"[..], b"Change of username", b"Your account", b"Access denied"]
-            .iter()
-            .any(|refusal| reason.starts_with(refusal));
+        let refused =
+            [&b"Too many authentication failures"[..], b"Change of username", b"Your account", b"Access denied"]
+                .iter()
+                .any(|refusal| reason.starts_with(refusal));
         let (outcome, category) = if refused { (Deny, AUTHENTICATION) } else { (Error, NETWORK) };
         self.says("disconnecting", Some(outcome), category, "\"connection\",\"end\"");
     }
@@ -635,7 +637,8 @@ impl<'a> Reader<'_, 'a> {
 
 /// `Change of username or service not allowed: (U,…) -> (V,…)`, where U is the name before the address.
 fn is_own_change(before: &[u8], reason: &[u8]) -> bool {
-    let name = [&b"invalid user "[..], b"authenticating user ", b"user "].iter().find_map(|mark| before.strip_prefix(*mark));
+    let name =
+        [&b"invalid user "[..], b"authenticating user ", b"user "].iter().find_map(|mark| before.strip_prefix(*mark));
     let Some(rest) = reason.strip_prefix(b"Change of username or service not allowed: (") else { return false };
     name.is_some_and(|name| rest.strip_prefix(name).is_some_and(|rest| rest.starts_with(b",")))
 }
@@ -725,7 +728,9 @@ fn is_certificate_end(text: &[u8]) -> bool {
 }
 
 fn is_word(text: &[u8]) -> bool {
-    !text.is_empty() && text.len() <= 64 && text.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_@.".contains(byte))
+    !text.is_empty()
+        && text.len() <= 64
+        && text.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_@.".contains(byte))
 }
 
 fn is_fingerprint(text: &[u8]) -> bool {

@@ -185,7 +185,8 @@ impl<'a> Parts<'a> {
 
     /// Takes `KEY=value`.
     fn value(&mut self, segment: &'a [u8]) -> bool {
-        let found = KEYS.iter().enumerate().find_map(|(index, (key, name))| Some((index, *name, segment.strip_prefix(*key)?)));
+        let found =
+            KEYS.iter().enumerate().find_map(|(index, (key, name))| Some((index, *name, segment.strip_prefix(*key)?)));
         let Some((index, name, value)) = found else { return false };
         self.keyed = true;
         let name = match (name, index) {

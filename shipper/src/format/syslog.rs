@@ -33,7 +33,12 @@ pub(super) fn parse<'a>(line: &'a [u8], clock: &mut Clock, observed: i64) -> Opt
     match time(rest, clock, observed) {
         Some((moment, rest)) => {
             let moment = Some(moment);
-            Some(tagged(rest).map_or(Header { moment, message: rest, ..Header::default() }, |header| Header { moment, ..header }))
+            Some(
+                tagged(rest).map_or(Header { moment, message: rest, ..Header::default() }, |header| Header {
+                    moment,
+                    ..header
+                }),
+            )
         }
         // Without a time only a tag right at the beginning counts.
         None => tag(rest).map(|(program, pid, message)| Header { program, pid, message, ..Header::default() }),
@@ -70,7 +75,8 @@ fn behind_container(line: &[u8]) -> &[u8] {
     if line.starts_with(b"[pod/") {
         return memchr::memmem::find(line, b"] ").map_or(line, |at| &line[at + 2..]);
     }
-    let name = line.iter().take(LONGEST_TAG).take_while(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(byte)).count();
+    let name =
+        line.iter().take(LONGEST_TAG).take_while(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(byte)).count();
     let behind = line[name..].trim_ascii_start();
     match behind.strip_prefix(b"| ") {
         Some(message) if name > 0 && behind.len() < line.len() - name => message,
@@ -136,8 +142,8 @@ fn tagged(text: &[u8]) -> Option<Header<'_>> {
     }
     let end = memchr::memchr(b' ', text)?;
     let (host, rest) = (&text[..end], behind_level(text[end + 1..].trim_ascii_start()));
-    let is_host = !host.is_empty()
-        && host.iter().all(|byte| byte.is_ascii_alphanumeric() || b".-_:/[]%@*".contains(byte));
+    let is_host =
+        !host.is_empty() && host.iter().all(|byte| byte.is_ascii_alphanumeric() || b".-_:/[]%@*".contains(byte));
     if !is_host {
         return None;
     }

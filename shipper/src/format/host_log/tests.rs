@@ -77,7 +77,10 @@ fn headers_do_not_change_a_record() {
 fn who_was_let_in_and_who_was_not() {
     let records: Vec<Value> = read(Kind::Sshd, "auth.log").into_iter().map(|(_, record)| record).collect();
     let count = |outcome: &str| {
-        records.iter().filter(|record| record["event"]["action"] == "ssh_login" && record["waybill"]["outcome"] == outcome).count()
+        records
+            .iter()
+            .filter(|record| record["event"]["action"] == "ssh_login" && record["waybill"]["outcome"] == outcome)
+            .count()
     };
     assert_eq!((count("allow"), count("deny")), (8, 29));
     for record in records.iter().filter(|record| record["event"]["action"] == "ssh_login") {
@@ -98,8 +101,12 @@ fn who_was_let_in_and_who_was_not() {
 #[test]
 fn sudo_says_who_ran_what() {
     let records: Vec<Value> = read(Kind::Sudo, "auth.log").into_iter().map(|(_, record)| record).collect();
-    let of = |action: &str| -> Vec<&Value> { records.iter().filter(|record| record["event"]["action"] == action).collect() };
-    assert_eq!((of("sudo-command").len(), of("sudo-refused").len(), of("su").len(), of("su-refused").len()), (5, 6, 1, 1));
+    let of =
+        |action: &str| -> Vec<&Value> { records.iter().filter(|record| record["event"]["action"] == action).collect() };
+    assert_eq!(
+        (of("sudo-command").len(), of("sudo-refused").len(), of("su").len(), of("su-refused").len()),
+        (5, 6, 1, 1)
+    );
     for record in of("sudo-command") {
         assert_eq!(record["waybill"]["outcome"], "allow");
         assert!(record["user"]["effective"]["name"].is_string() && record["process"]["command_line"].is_string());

@@ -26,19 +26,67 @@ fn read(message: &str, su: bool) -> Option<(String, Option<Outcome>, bool)> {
 fn every_form() {
     let (allow, deny) = (Some(Allow), Some(Deny));
     for (message, expected, outcome) in [
-        ("    alice : TTY=pts/4 ; PWD=/home/alice ; USER=root ; COMMAND=/usr/bin/tail -f /x", "sudo-command|alice|root|/home/alice|/usr/bin/tail|/usr/bin/tail -f /x|-", allow),
-        ("bob : PWD=/tmp ; USER=root ; ENV=FOO=bar ; COMMAND=/usr/bin/id", "sudo-command|bob|root|/tmp|/usr/bin/id|/usr/bin/id|-", allow),
-        ("carol : command not allowed ; TTY=pts/0 ; PWD=/tmp ; USER=root ; COMMAND=/usr/bin/id -n", "sudo-refused|carol|root|/tmp|/usr/bin/id|/usr/bin/id -n|command not allowed", deny),
-        ("alice : 3 incorrect password attempts ; PWD=/tmp ; USER=root ; COMMAND=/usr/bin/id", "sudo-refused|alice|root|/tmp|/usr/bin/id|/usr/bin/id|3 incorrect password attempts", deny),
-        ("nologin : user NOT in sudoers ; PWD=/tmp ; USER=root ; COMMAND=/usr/bin/id", "sudo-refused|nologin|root|/tmp|/usr/bin/id|/usr/bin/id|user NOT in sudoers", deny),
-        ("x : unable to open /run/sudo/ts/x: Permission denied ; PWD=/ ; USER=root ; COMMAND=list", "sudo-refused|x|root|/|-|list|unable to open /run/sudo/ts/x: Permission denied", Some(Error)),
-        ("opty : TTY=pts/12 ; PWD=/home ; USER=root ; COMMAND=/bin/bash -c 'a && b' ; EXIT=0", "sudo-command-ended|opty|root|/home|/bin/bash|/bin/bash -c 'a && b'|-", allow),
-        ("opty : PWD=/ ; USER=root ; COMMAND=/bin/x ; SIGNAL=TERM ; EXIT=143", "sudo-command-ended|opty|root|/|/bin/x|/bin/x|-", allow),
-        ("CORP\\a b : PWD=/ ; USER=root ; COMMAND=/opt/my\\ app x", "sudo-command|CORP\\a b|root|/|/opt/my\\ app|/opt/my\\ app x|-", allow),
-        (": alice : HOST=h : TTY=x ; PWD=/ ; USER=root ; COMMAND=/bin/x", "sudo-command|alice|root|/|/bin/x|/bin/x|-", allow),
+        (
+            "    alice : TTY=pts/4 ; PWD=/home/alice ; USER=root ; COMMAND=/usr/bin/tail -f /x",
+            "sudo-command|alice|root|/home/alice|/usr/bin/tail|/usr/bin/tail -f /x|-",
+            allow,
+        ),
+        (
+            "bob : PWD=/tmp ; USER=root ; ENV=FOO=bar ; COMMAND=/usr/bin/id",
+            "sudo-command|bob|root|/tmp|/usr/bin/id|/usr/bin/id|-",
+            allow,
+        ),
+        (
+            "carol : command not allowed ; TTY=pts/0 ; PWD=/tmp ; USER=root ; COMMAND=/usr/bin/id -n",
+            "sudo-refused|carol|root|/tmp|/usr/bin/id|/usr/bin/id -n|command not allowed",
+            deny,
+        ),
+        (
+            "alice : 3 incorrect password attempts ; PWD=/tmp ; USER=root ; COMMAND=/usr/bin/id",
+            "sudo-refused|alice|root|/tmp|/usr/bin/id|/usr/bin/id|3 incorrect password attempts",
+            deny,
+        ),
+        (
+            "nologin : user NOT in sudoers ; PWD=/tmp ; USER=root ; COMMAND=/usr/bin/id",
+            "sudo-refused|nologin|root|/tmp|/usr/bin/id|/usr/bin/id|user NOT in sudoers",
+            deny,
+        ),
+        (
+            "x : unable to open /run/sudo/ts/x: Permission denied ; PWD=/ ; USER=root ; COMMAND=list",
+            "sudo-refused|x|root|/|-|list|unable to open /run/sudo/ts/x: Permission denied",
+            Some(Error),
+        ),
+        (
+            "opty : TTY=pts/12 ; PWD=/home ; USER=root ; COMMAND=/bin/bash -c 'a && b' ; EXIT=0",
+            "sudo-command-ended|opty|root|/home|/bin/bash|/bin/bash -c 'a && b'|-",
+            allow,
+        ),
+        (
+            "opty : PWD=/ ; USER=root ; COMMAND=/bin/x ; SIGNAL=TERM ; EXIT=143",
+            "sudo-command-ended|opty|root|/|/bin/x|/bin/x|-",
+            allow,
+        ),
+        (
+            "CORP\\a b : PWD=/ ; USER=root ; COMMAND=/opt/my\\ app x",
+            "sudo-command|CORP\\a b|root|/|/opt/my\\ app|/opt/my\\ app x|-",
+            allow,
+        ),
+        (
+            ": alice : HOST=h : TTY=x ; PWD=/ ; USER=root ; COMMAND=/bin/x",
+            "sudo-command|alice|root|/|/bin/x|/bin/x|-",
+            allow,
+        ),
         ("bob : (command continued) yyy", "sudo-command-continued|bob|-|-|-|yyy|-", None),
-        ("alice :  PWD=/ ; USER=root ; COMMAND=/usr/bin/ls", "sudo-command|alice|root|/|/usr/bin/ls|/usr/bin/ls|-", allow),
-        ("alice : no tty present and no askpass program specified", "sudo-refused|alice|-|-|-|-|no tty present and no askpass program specified", deny),
+        (
+            "alice :  PWD=/ ; USER=root ; COMMAND=/usr/bin/ls",
+            "sudo-command|alice|root|/|/usr/bin/ls|/usr/bin/ls|-",
+            allow,
+        ),
+        (
+            "alice : no tty present and no askpass program specified",
+            "sudo-refused|alice|-|-|-|-|no tty present and no askpass program specified",
+            deny,
+        ),
     ] {
         let (fields, found, suspect) = read(message, false).unwrap_or_else(|| panic!("{message}"));
         assert_eq!((fields.as_str(), found, suspect), (expected, outcome, false), "{message}");
@@ -50,7 +98,8 @@ fn every_form() {
 
 #[test]
 fn a_command_is_not_a_key() {
-    let (fields, _, suspect) = read("eve : PWD=/ ; USER=root ; COMMAND=/bin/echo x ; USER=bob ; COMMAND=/bin/true", false).unwrap();
+    let (fields, _, suspect) =
+        read("eve : PWD=/ ; USER=root ; COMMAND=/bin/echo x ; USER=bob ; COMMAND=/bin/true", false).unwrap();
     assert_eq!(fields, "sudo-command|eve|root|/|/bin/echo|/bin/echo x ; USER=bob ; COMMAND=/bin/true|-");
     assert!(suspect);
     // A folder with the words of sudo in its name.

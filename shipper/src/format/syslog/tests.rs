@@ -23,8 +23,22 @@ fn headers_of_many_systems() {
         ("2026-11-21T22:45:14.083979+00:00 vm sshd[20648]: hello", Some(916), "vm", "sshd", "20648", "hello"),
         ("2026-11-21T23:45:14+0100 vm sshd-session[7]: hello", Some(1000), "vm", "sshd-session", "7", "hello"),
         ("<38>1 2026-11-21T22:45:14.5+00:00 vm sshd 24991 - -  hello", Some(500), "vm", "sshd", "24991", "hello"),
-        ("<46>1 2026-11-21T22:45:14Z vm rsyslogd - - -  [origin x] start", Some(1000), "vm", "rsyslogd", "", "[origin x] start"),
-        ("<38>1 2026-11-21T22:45:14Z - sshd 1 ID7 [a b=\"]\\\"\"][c] \u{feff}hello", Some(1000), "", "sshd", "1", "hello"),
+        (
+            "<46>1 2026-11-21T22:45:14Z vm rsyslogd - - -  [origin x] start",
+            Some(1000),
+            "vm",
+            "rsyslogd",
+            "",
+            "[origin x] start",
+        ),
+        (
+            "<38>1 2026-11-21T22:45:14Z - sshd 1 ID7 [a b=\"]\\\"\"][c] \u{feff}hello",
+            Some(1000),
+            "",
+            "sshd",
+            "1",
+            "hello",
+        ),
         ("2026-11-21T22:45:14+00:00 kiwi sudo 77 - -     opty : x", Some(1000), "kiwi", "sudo", "77", "   opty : x"),
         ("Nov 21 22:45:14 alpine auth.info sshd[99]: hello", Some(1000), "alpine", "sshd", "99", "hello"),
         ("Sat Nov 21 22:45:14 2026 authpriv.info sshd[99]: hello", Some(1000), "", "sshd", "99", "hello"),
@@ -51,7 +65,9 @@ fn headers_of_many_systems() {
         let expected = (since, host.to_owned(), program.to_owned(), pid.to_owned(), message.to_owned());
         assert_eq!(read(line), Some(expected), "{line}");
     }
-    for line in ["", "hello", "Invalid user sshd[1]: x", "<38", "<38>1 x", "Nov 21", "2026", "a b c: d", "<38>1 - - - - -"] {
+    for line in
+        ["", "hello", "Invalid user sshd[1]: x", "<38", "<38>1 x", "Nov 21", "2026", "a b c: d", "<38>1 - - - - -"]
+    {
         assert_eq!(read(line), None, "{line}");
     }
 }
@@ -60,7 +76,9 @@ fn headers_of_many_systems() {
 fn folded_messages() {
     assert_eq!(unfolded(b"message repeated 2 times: [ Failed x]"), Some((&b"2"[..], &b"Failed x"[..])));
     assert_eq!(unfolded(b"message repeated 2 times: [ a [preauth]]"), Some((&b"2"[..], &b"a [preauth]"[..])));
-    for text in ["message repeated x times: [ a]", "message repeated 2 times: [ a", "message repeated 02 times: [ a]", ""] {
+    for text in
+        ["message repeated x times: [ a]", "message repeated 2 times: [ a", "message repeated 02 times: [ a]", ""]
+    {
         assert_eq!(unfolded(text.as_bytes()), None, "{text}");
     }
     assert_eq!(repeated(b"last message repeated 3 times"), Some(&b"3"[..]));
