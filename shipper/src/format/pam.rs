@@ -13,8 +13,10 @@ use super::sshd::{AUTHENTICATION, rsplit, split};
 const SESSION: &str = "\"session\"";
 const IAM: &str = "\"iam\"";
 
-/// Messages that are told by a part of them: the part, whether it must stand in front, what happened.
-const ROWS: &[(&[u8], bool, &str, Option<Outcome>, &str)] = &[
+/// A message that is told by a part of it: the part, whether it must stand in front, what happened.
+type Row = (&'static [u8], bool, &'static str, Option<Outcome>, &'static str);
+
+const ROWS: &[Row] = &[
     (b"authentication success", true, "pam-authentication", Some(Allow), AUTHENTICATION),
     (b"check pass; user unknown", true, "pam-unknown-user", None, AUTHENTICATION),
     (b"bad username [", true, "pam-unknown-user", Some(Deny), AUTHENTICATION),
@@ -46,7 +48,7 @@ pub(super) fn parse<'a>(record: &mut Record<'a>, program: &'a [u8], message: &'a
         record.dataset = "pam";
         return true;
     }
-    let Some((module, service, kind, text)) = module(program, message) else { return false };
+    let Some([module, service, kind, text]) = module(program, message) else { return false };
     record.set(Field::Message, message);
     record.dataset = "pam";
     let mut waybill = Object::member_after(detail, "pam");
@@ -69,16 +71,18 @@ fn more_failures(message: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// Module, service, type and text.
-fn module<'a>(program: &'a [u8], message: &'a [u8]) -> Option<(&'a [u8], &'a [u8], &'a [u8], &'a [u8])> {
+type Parts<'a> = [&'a [u8]; 4];
+
+fn module<'a>(program: &'a [u8], message: &'a [u8]) -> Option<Parts<'a>> {
     let none = &message[..0];
     // "sshd(pam_unix)[123]: text" and "(pam_unix) text", up to Linux-PAM 0.99
     if let Some((service, rest)) = split(program, b"(pam_") {
         let name = &program[service.len() + 1..program.len() - 1];
-        return rest.ends_with(b")").then_some((name, service, none, message));
+        return rest.ends_with(b")").then_some([name, service, none, message]);
     }
     if let Some(rest) = message.strip_prefix(b"(pam_") {
         let (name, text) = split(rest, b") ")?;
-        return is_name(name).then_some((&message[1..5 + name.len()], none, none, text));
+        return is_name(name).then_some([&message[1..5 + name.len()], none, none, text]);
     }
     if !message.starts_with(b"pam_") {
         return None;
@@ -88,9 +92,9 @@ fn module<'a>(program: &'a [u8], message: &'a [u8]) -> Option<(&'a [u8], &'a [u8
     if let Some(inside) = rest.strip_prefix(b"(") {
         let (place, text) = split(inside, b"): ")?;
         let (service, kind) = split(place, b":").unwrap_or((place, none));
-        return Some((name, service, kind, text));
+        return Some([name, service, kind, text]);
     }
-    Some((name, none, none, rest.strip_prefix(b": ")?))
+    Some([name, none, none, rest.strip_prefix(b": ")?])
 }
 
 fn is_name(text: &[u8]) -> bool {

@@ -15,6 +15,19 @@ pub(super) const AUTHENTICATION: &str = "\"authentication\"";
 const NETWORK: &str = "\"network\"";
 const SESSION: &str = "\"session\"";
 
+/// What PAM says when it refuses.
+const REASONS: [&[u8]; 9] = [
+    b"authentication failure",
+    b"authentication error",
+    b"authentication failed",
+    b"user not known to the underlying authentication module",
+    b"permission denied",
+    b"user account has expired",
+    b"user account is locked",
+    b"maximum number of tries exceeded",
+    b"have exhausted maximum number of retries",
+];
+
 /// Where a message is read into.
 pub(super) struct Reader<'r, 'a> {
     record: &'r mut Record<'a>,
@@ -194,17 +207,6 @@ impl<'a> Reader<'_, 'a> {
     fn module(&mut self, text: &'a [u8]) -> Option<()> {
         let rest = text.strip_prefix(b"PAM: ").unwrap_or(text);
         let (reason, rest) = split(rest, b" for ")?;
-        const REASONS: [&[u8]; 9] = [
-            b"authentication failure",
-            b"authentication error",
-            b"authentication failed",
-            b"user not known to the underlying authentication module",
-            b"permission denied",
-            b"user account has expired",
-            b"user account is locked",
-            b"maximum number of tries exceeded",
-            b"have exhausted maximum number of retries",
-        ];
         if rest.len() == text.len() || !REASONS.iter().any(|known| reason.eq_ignore_ascii_case(known)) {
             return None;
         }

@@ -1,7 +1,7 @@
 //! What syslog daemons, journald and container runtimes put before a program's message.
 //!
 //! Read are RFC 3164 (with or without priority, year, fraction of a second), RFC 5424, the ISO 8601 headers of newer rsyslog,
-//! what `journalctl -o short…` prints, and the headers of BusyBox, FreeBSD, OpenWrt and Solaris, which name facility and level.
+//! what `journalctl -o short…` prints, and the headers of `BusyBox`, FreeBSD, `OpenWrt` and Solaris, which name facility and level.
 //! A header ends before the first byte that a program's client could have chosen, and nothing behind that end is looked at.
 
 use super::time::{Clock, Moment, epoch};
@@ -41,7 +41,7 @@ pub(super) fn parse<'a>(line: &'a [u8], clock: &mut Clock, observed: i64) -> Opt
             )
         }
         // Without a time only a tag right at the beginning counts.
-        None => tag(rest).map(|(program, pid, message)| Header { program, pid, message, ..Header::default() }),
+        None => tag(rest),
     }
 }
 
@@ -137,8 +137,8 @@ fn behind_zone(text: &[u8]) -> &[u8] {
 /// `host [facility.level] tag: message`
 fn tagged(text: &[u8]) -> Option<Header<'_>> {
     let text = behind_level(text.trim_ascii_start());
-    if let Some((program, pid, message)) = tag(text) {
-        return Some(Header { program, pid, message, ..Header::default() });
+    if let Some(header) = tag(text) {
+        return Some(header);
     }
     let end = memchr::memchr(b' ', text)?;
     let (host, rest) = (&text[..end], behind_level(text[end + 1..].trim_ascii_start()));
@@ -148,11 +148,8 @@ fn tagged(text: &[u8]) -> Option<Header<'_>> {
         return None;
     }
     let host = Some(host);
-    if let Some((program, pid, message)) = tag(rest) {
-        return Some(Header { host, program, pid, message, ..Header::default() });
-    }
-    if let Some((program, pid, message)) = spaced(rest) {
-        return Some(Header { host, program, pid, message, ..Header::default() });
+    if let Some(header) = tag(rest).or_else(|| spaced(rest)) {
+        return Some(Header { host, ..header });
     }
     (repeated(rest).is_some() || rest == b"-- MARK --").then_some(Header { host, message: rest, ..Header::default() })
 }
@@ -180,11 +177,11 @@ fn behind_level(text: &[u8]) -> &[u8] {
     if known { rest } else { text }
 }
 
-/// `program[pid]: message`: the program, its pid, the message. metalog writes `[program] message`.
-fn tag(text: &[u8]) -> Option<(&[u8], Option<&[u8]>, &[u8])> {
+/// `program[pid]: message`. metalog writes `[program] message`.
+fn tag(text: &[u8]) -> Option<Header<'_>> {
     if let Some(rest) = text.strip_prefix(b"[sshd]").or_else(|| text.strip_prefix(b"[sudo]")) {
         let message = rest.strip_prefix(b":").unwrap_or(rest).strip_prefix(b" ")?;
-        return Some((&text[1..5], None, message));
+        return Some(Header { program: &text[1..5], message, ..Header::default() });
     }
     let head = &text[..text.len().min(LONGEST_TAG + 16)];
     let end = head.iter().position(|byte| !(byte.is_ascii_alphanumeric() || b"-_./()@+~".contains(byte)))?;
@@ -205,11 +202,11 @@ fn tag(text: &[u8]) -> Option<(&[u8], Option<&[u8]>, &[u8])> {
         [] => rest,
         _ => return None,
     };
-    Some((program, pid, behind_solaris(message)))
+    Some(Header { program, pid, message: behind_solaris(message), ..Header::default() })
 }
 
 /// `program pid - - message`: RFC 5424 without its beginning.
-fn spaced(text: &[u8]) -> Option<(&[u8], Option<&[u8]>, &[u8])> {
+fn spaced(text: &[u8]) -> Option<Header<'_>> {
     let end = memchr::memchr(b' ', text).filter(|end| (1..=LONGEST_TAG).contains(end))?;
     let (program, rest) = (&text[..end], &text[end + 1..]);
     let (pid, rest) = match rest.strip_prefix(b"- ") {
@@ -220,7 +217,8 @@ fn spaced(text: &[u8]) -> Option<(&[u8], Option<&[u8]>, &[u8])> {
         }
     };
     let message = rest.strip_prefix(b"- - ")?;
-    Some((program, pid, message.strip_prefix(b" ").unwrap_or(message)))
+    let message = message.strip_prefix(b" ").unwrap_or(message);
+    Some(Header { program, pid, message, ..Header::default() })
 }
 
 /// Skips `[ID 800047 auth.info] `.
