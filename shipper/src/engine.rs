@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use crate::lane::kill_switch::Switch;
 use crate::lane::track::Tracks;
 use crate::lane::{Delivery, Gate, Outlet, Settlement};
-use crate::plan::{Plan, SinkPlan};
+use crate::plan::{Notice, Plan, SinkPlan};
 use crate::source::discover::Discovery;
 use crate::source::frame::Scratch;
 use crate::source::stream::Stream;
@@ -65,8 +65,11 @@ pub enum Event {
     Settled(Settlement),
     /// A new policy, and the sinks that are new or changed.
     Apply(Box<Plan>, Vec<(String, Outlet)>),
-    /// A policy was refused, for these reasons. The kill switches that could be read in it count.
-    Refused(Vec<String>, Vec<Switch>),
+    /// A policy was refused, for these reasons. The kill switches that could be read in it count, unless others are of a later
+    /// generation than this.
+    Refused(Vec<String>, Vec<Switch>, i64),
+    /// Kill switches were ordered apart from the policy.
+    Notice(Notice),
     /// The local kill switch as it is now.
     Local(Option<Switch>),
     /// Bring everything that is under way home, until then.
@@ -186,6 +189,8 @@ pub struct Engine {
     last_read: usize,
     /// The switches as they were last given, so that a reload keeps the local one.
     local: Option<Switch>,
+    /// The switches that were last ordered apart from the policy, so that a reload of an older one keeps them.
+    notice: Notice,
 }
 
 impl Engine {
@@ -252,6 +257,7 @@ impl Engine {
             last_read: 0,
             newest: HashMap::new(),
             local: None,
+            notice: Notice::default(),
         };
         engine.resume_streams(now);
         engine.apply(plan, outlets, now);
@@ -284,7 +290,12 @@ impl Engine {
                 self.settle(&settlement, now);
             }
             Event::Apply(plan, outlets) => self.apply(*plan, outlets, now),
-            Event::Refused(reasons, switches) => self.refuse(&reasons, switches, now),
+            Event::Refused(reasons, switches, generation) => self.refuse(&reasons, switches, generation, now),
+            Event::Notice(notice) => {
+                self.plan.heed(&notice);
+                self.notice = notice;
+                self.set_switches(now);
+            }
             Event::Local(switch) => {
                 self.local = switch;
                 self.set_switches(now);
