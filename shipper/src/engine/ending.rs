@@ -121,6 +121,9 @@ impl Engine {
         if age < GIVE_UP || (self.may_turn_up(&record) && age < GIVE_UP_AT_LAST) {
             return;
         }
+        if self.owes_archived(id, &record) {
+            return;
+        }
         let Some(stream) = self.streams.get(&id) else { return };
         let more = !stream.watched || self.was_blind_since(stream.looked);
         let to = Position { offset: stream.size.max(record.seen).max(record.frontier.offset), ..record.frontier };

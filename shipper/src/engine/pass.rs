@@ -79,7 +79,7 @@ impl Engine {
         let Some(record) = self.store.model().streams.get(&id).cloned() else { return Step::Drained };
         let Some(source) = self.streams.get(&id).and_then(|s| s.source) else { return Step::Drained };
         let Some(name) = self.plan.sources.get(source).map(|s| s.name.clone()) else { return Step::Drained };
-        if self.holds_for_predecessor(id, now) {
+        if self.streams.get(&id).is_some_and(|s| s.cutting) || self.holds_for_predecessor(id, now) {
             return Step::Blocked;
         }
         // A lane that is full or held now still wants the rest later, also if nothing else happens to the file.
@@ -96,6 +96,10 @@ impl Engine {
                 Err(ReadError::StartedOver) => {
                     self.started_over(id, now);
                     return Step::Drained;
+                }
+                Err(ReadError::Missing { to }) => {
+                    blocked = true;
+                    self.lose_missing(id, &record, &group.lanes, to, now);
                 }
                 Err(ReadError::Io(error)) => {
                     blocked = true;
@@ -155,14 +159,22 @@ impl Engine {
         stop: Option<u64>,
         now: Now,
     ) -> Result<bool, ReadError> {
-        self.open(id, now)?;
-        let suffix = self.joined_suffix(record)?;
         let from = group.at.read_from();
+        let archived = self.streams.get(&id).is_some_and(|s| s.is_archived(from));
+        if !archived {
+            self.open(id, now)?;
+        }
+        let suffix = self.joined_suffix(record)?;
         let mut filled;
         loop {
             let Some(stream) = self.streams.get_mut(&id) else { return Ok(false) };
-            filled = stream.read(record, from, &mut self.buffer)?;
-            let at_end = filled < self.buffer.len();
+            filled = if archived {
+                stream.read_archived(from, &mut self.buffer)?
+            } else {
+                stream.read(record, from, &mut self.buffer)?
+            };
+            // The end of an archive is not the end of the stream.
+            let at_end = !archived && filled < self.buffer.len();
             if let Some(suffix) = suffix.as_ref().filter(|_| at_end) {
                 // Its own bytes end where the joined ones begin; what was passed of those is not needed again.
                 let passed = from.saturating_sub(record.joined_at) as usize;

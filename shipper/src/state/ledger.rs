@@ -53,6 +53,12 @@ pub enum Action {
     StateEmpty,
     /// The state was repaired; what was left out is named.
     StateRepaired,
+    /// An archive is complete, and the bytes that it holds may leave the live file.
+    ArchiveMade,
+    /// An archive or a rotated file is about to be removed.
+    ArchiveRemoved,
+    /// A file cannot be rotated, protected or pruned as the policy says.
+    RotationRefused,
     /// Older entries were summarised.
     Summary,
 }
@@ -80,6 +86,9 @@ impl Action {
             Self::StateSetAside => "state_set_aside",
             Self::StateEmpty => "state_empty",
             Self::StateRepaired => "state_repaired",
+            Self::ArchiveMade => "archive_made",
+            Self::ArchiveRemoved => "archive_removed",
+            Self::RotationRefused => "rotation_refused",
             Self::Summary => "summary",
         }
     }
