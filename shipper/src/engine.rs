@@ -2,7 +2,8 @@
 //!
 //! One thread owns all of it, so there are no locks and one order of events. It does no work of its own: each phase is a file.
 //! [`reconcile`] compares the folders with what is known, [`classify`] says which stream a file is, [`pass`] reads and hands over,
-//! [`settle`] moves cursors, [`ending`] ends streams, [`rotate`] makes archives of live files, [`switches`] and [`reload`] change what may pass and what there is,
+//! [`settle`] moves cursors, [`ending`] ends streams, [`rotate`] makes archives of live files,
+//! [`retain`] removes what is no longer kept, [`protect`] keeps the file system's attributes on it, [`switches`] and [`reload`] change what may pass and what there is,
 //! [`report`] says how it is.
 //!
 //! Nothing reaches a lane before the frontier that covers it is durable: whatever happens afterwards, no other content can come to
@@ -13,9 +14,11 @@ mod control;
 mod ending;
 mod joining;
 mod pass;
+mod protect;
 mod reconcile;
 mod reload;
 pub mod report;
+mod retain;
 mod rotate;
 mod settle;
 mod switches;
@@ -192,6 +195,10 @@ pub struct Engine {
     local: Option<Switch>,
     /// Rotation of live files.
     rotations: rotate::Rotations,
+    /// Attributes of the file system on what is protected.
+    protection: protect::Protection,
+    /// Removal of what is no longer kept.
+    retention: retain::Retention,
     /// A file that goes on with a stream whose front was cut off, as `decide` found it.
     cut_continues: Option<(StreamId, FileKey)>,
 }
@@ -261,6 +268,8 @@ impl Engine {
             newest: HashMap::new(),
             local: None,
             rotations: rotate::Rotations::default(),
+            protection: protect::Protection::default(),
+            retention: retain::Retention::default(),
             cut_continues: None,
         };
         engine.resume_streams(now);
@@ -324,6 +333,8 @@ impl Engine {
         }
         self.end_streams(now);
         self.rotate(now);
+        self.retain(now);
+        self.protect(now);
         let mut busy = false;
         if self.draining.is_none() && !self.stuck {
             busy = self.pass_all(now);

@@ -8,6 +8,8 @@ use waybill_crds::Cycle;
 
 use crate::format;
 use crate::lane::kill_switch::Switch;
+use crate::rotate::reopen::Reopen;
+use crate::rotate::retain::Bounds;
 use crate::source::envelope::Envelope;
 use crate::source::pattern::Pattern;
 
@@ -60,6 +62,10 @@ pub struct SourcePlan {
     pub settings: format::Settings,
     /// How its files are rotated; `None` = by someone else.
     pub rotation: Option<RotationPlan>,
+    /// How long its archives and rotated files are kept; `None` = until someone else removes them.
+    pub retention: Option<Bounds>,
+    /// Which of its files the file system protects.
+    pub protect: waybill_crds::Protect,
 }
 
 /// Where to deliver.
@@ -123,6 +129,8 @@ pub struct RotationPlan {
 pub enum RotationMode {
     /// What is archived is cut from the front of the live file.
     Collapse,
+    /// The live file is renamed, and its writer made to open a new one.
+    Rename(Reopen),
 }
 
 impl SinkPlan {

@@ -107,6 +107,13 @@ impl Engine {
                 }
             }
         }
+        if blocked && self.reads_ahead(id, &record) {
+            // No lane takes anything, but what is to leave the live file must be known record by record.
+            let ahead = Group { at: record.frontier, lanes: Vec::new(), discard: None, upto: None };
+            if matches!(self.read_for(id, &record, &ahead, None, now), Ok(true)) {
+                return Step::Moved(self.last_read);
+            }
+        }
         if blocked { Step::Blocked } else { Step::Drained }
     }
 
@@ -134,7 +141,8 @@ impl Engine {
             let range = cursor.and_then(|c| c.discard.iter().find(|r| r.to > track.sent.offset));
             let discard = range.filter(|r| r.from <= track.sent.offset).map(|r| r.to);
             let upto = range.filter(|r| r.from > track.sent.offset).map(|r| r.from);
-            let held = effect == Effect::Hold || (effect == Effect::Discard && discard.is_none());
+            let pressed = self.is_pressed(&lane.plan.kind, lane.plan.required);
+            let held = pressed || effect == Effect::Hold || (effect == Effect::Discard && discard.is_none());
             let full = if discard.is_some() { track.under_way() > 0 } else { lane.weight >= window };
             if held || full {
                 others = true;

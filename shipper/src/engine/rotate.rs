@@ -6,6 +6,7 @@
 
 mod begin;
 mod recover;
+mod rename;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -42,6 +43,8 @@ pub(super) struct Rotations {
     under_way: HashMap<StreamId, Rotation>,
     /// Files that cannot be rotated, why, and when that was found.
     refused: HashMap<FileKey, (Instant, String)>,
+    /// Writers of renamed files that were asked to open a new one.
+    asked: HashMap<StreamId, rename::Asked>,
     looked: Option<Instant>,
 }
 
@@ -60,21 +63,46 @@ struct Rotation {
     folder: Arc<OwnedFd>,
     folder_path: PathBuf,
     names_tried: u32,
+    /// The file that goes when its archive is entered.
+    renamed: Option<(PathBuf, FileKey)>,
     step: Step,
 }
 
 /// What is being waited for.
 enum Step {
-    Examining,
-    Writing,
+    /// The archivist is at it.
+    Working,
+    /// Until the intent to rename is durable.
+    Renaming {
+        ticket: u64,
+    },
     /// Until the plan is durable.
-    Entering { ticket: u64, number: u64, temporary: OsString, name: OsString },
-    Naming { number: u64, cut: u64 },
+    Entering {
+        ticket: u64,
+        number: u64,
+        temporary: OsString,
+        name: OsString,
+    },
+    Naming {
+        number: u64,
+        cut: u64,
+    },
     /// Until the archive and the intent are durable.
-    Intending { ticket: u64, cut: Option<Cut> },
-    Cutting,
+    Intending {
+        ticket: u64,
+        cut: Option<Cut>,
+    },
     /// Until the new base is durable.
-    Committing { ticket: u64 },
+    Committing {
+        ticket: u64,
+    },
+}
+
+impl Rotations {
+    /// Whether a stream's live file is being rotated.
+    pub(super) fn is_under_way(&self, id: StreamId) -> bool {
+        self.under_way.contains_key(&id)
+    }
 }
 
 impl Engine {
@@ -92,10 +120,11 @@ impl Engine {
             .under_way
             .iter()
             .filter(|(_, r)| match &r.step {
-                Step::Entering { ticket, .. } | Step::Intending { ticket, .. } | Step::Committing { ticket } => {
-                    *ticket <= durable
-                }
-                Step::Examining | Step::Writing | Step::Naming { .. } | Step::Cutting => false,
+                Step::Renaming { ticket }
+                | Step::Entering { ticket, .. }
+                | Step::Intending { ticket, .. }
+                | Step::Committing { ticket } => *ticket <= durable,
+                Step::Working | Step::Naming { .. } => false,
             })
             .map(|(id, _)| *id)
             .collect();
@@ -106,13 +135,14 @@ impl Engine {
         if due && self.draining.is_none() {
             self.rotations.looked = Some(now.mono);
             self.begin_rotations(now);
+            self.follow_renamed(now);
         }
     }
 
     /// What was to be durable is.
     fn step(&mut self, id: StreamId, now: Now) {
         let Some(rotation) = self.rotations.under_way.get_mut(&id) else { return };
-        match std::mem::replace(&mut rotation.step, Step::Cutting) {
+        match std::mem::replace(&mut rotation.step, Step::Working) {
             Step::Entering { number, temporary, name, .. } => {
                 fault::point("archive-entered");
                 let folder = Arc::clone(&rotation.folder);
@@ -124,6 +154,8 @@ impl Engine {
                 let cut = cut.map(|(file, to)| (file, to - base, block));
                 self.submit(id, Job::Name { stream: id, folder, temporary, name, cut });
             }
+            Step::Renaming { .. } => self.rename(id),
+            Step::Intending { .. } if rotation.renamed.is_some() => self.remove_renamed(id),
             Step::Intending { cut: None, .. } => self.next_piece(id, now),
             Step::Intending { cut: Some(cut), .. } => {
                 fault::point("intent-entered");
@@ -139,7 +171,7 @@ impl Engine {
                 fault::point("base-committed");
                 self.next_piece(id, now);
             }
-            other @ (Step::Examining | Step::Writing | Step::Naming { .. } | Step::Cutting) => rotation.step = other,
+            other @ (Step::Working | Step::Naming { .. }) => rotation.step = other,
         }
     }
 
@@ -147,18 +179,18 @@ impl Engine {
     pub(super) fn rotated(&mut self, done: Done, now: Now) {
         self.stuck = false;
         match done {
-            Done::Examined(id, Ok(block)) => {
-                if let Some(rotation) = self.rotations.under_way.get_mut(&id) {
-                    rotation.block = block;
-                    self.next_piece(id, now);
-                }
-            }
-            Done::Examined(id, Err(unsuited)) => self.refuse_rotation(id, &unsuited.to_string(), now),
+            Done::Examined(id, Ok(block), protects) => self.examined(id, block, protects, now),
+            Done::Examined(id, Err(unsuited), _) => self.refuse_rotation(id, &unsuited.to_string(), now),
+            Done::Guarded(guard, result) => self.guarded(&guard, result, now),
             Done::Archived(id, Ok(Some(written))) => self.enter_archive(id, written, now),
             Done::Archived(id, Ok(None)) => self.end_rotation(id),
             Done::Archived(id, Err(error)) => self.refuse_rotation(id, &format!("it cannot be archived: {error}"), now),
             Done::Named(id, Ok(block)) => self.intend(id, block, now),
             Done::Named(id, Err(error)) => self.not_named(id, &error, now),
+            Done::Renamed(id, result) => self.renamed(id, result, now),
+            Done::Reopened(id, Err(why)) => self.say_not_reopened(id, &why, now),
+            Done::Reopened(_, Ok(())) => {}
+            Done::Removed(victim, result) => self.removed(&victim, result),
             Done::Cut(id, result) => {
                 if let Err(error) = result {
                     tracing::warn!(stream = %id, %error, "failed to cut a live file; it is looked at again");
@@ -169,12 +201,36 @@ impl Engine {
         }
     }
 
+    /// The live file can be cut.
+    fn examined(&mut self, id: StreamId, block: u64, protects: Result<(), String>, now: Now) {
+        let Some(rotation) = self.rotations.under_way.get_mut(&id) else { return };
+        rotation.block = block;
+        let path = rotation.path.clone();
+        let source = self.store.model().streams.get(&id).map(|r| r.source.clone()).unwrap_or_default();
+        match self.must_refuse(&source, &path, protects, now) {
+            Some(reason) => self.refuse_rotation(id, &reason, now),
+            None => self.next_piece(id, now),
+        }
+    }
+
     /// Hands a job over, or gives the rotation up if the thread is gone.
     fn submit(&mut self, id: StreamId, job: Job) {
         if !self.rotations.archivist.as_ref().is_some_and(|a| a.submit(job)) {
             tracing::error!(stream = %id, "the archivist is gone");
             self.abort(id);
         }
+    }
+
+    /// Hands a job over that belongs to no rotation.
+    pub(super) fn send_job(&mut self, job: Job) {
+        if !self.rotations.archivist.as_ref().is_some_and(|a| a.submit(job)) {
+            tracing::error!("the archivist is gone");
+        }
+    }
+
+    fn is_live_protected(&self, id: StreamId) -> bool {
+        let source = self.streams.get(&id).and_then(|s| self.plan.sources.get(s.source?));
+        source.is_some_and(|s| s.protect.live)
     }
 
     /// Lets go of a rotation. What it has done so far stays.
@@ -206,15 +262,14 @@ impl Engine {
         if from >= rotation.target || self.draining.is_some() {
             return self.end_rotation(id);
         }
-        rotation.step = Step::Writing;
+        rotation.step = Step::Working;
         let Some(stream) = self.streams.get(&id) else { return self.abort(id) };
         let live = match stream.duplicate() {
             Ok(Some(file)) => file,
             Ok(None) => return self.abort(id),
             Err(error) => return self.refuse_rotation(id, &format!("it cannot be read: {error}"), now),
         };
-        let live_path = path_bytes(&rotation.path);
-        let taken = |a: &ArchiveRecord| crate::source::stream::bytes_path(&a.extent.path).file_name().map(|n| n.to_string_lossy().into_owned());
+        let (folder, target, path) = (Arc::clone(&rotation.folder), rotation.target, rotation.path.clone());
         let piece = Piece {
             live,
             base: stream.base,
@@ -222,13 +277,14 @@ impl Engine {
             framing: framing_of(&record),
             from,
             start: record.archived.unwrap_or(Position::at(record.begins_at.max(from))),
-            limit: rotation.target,
+            limit: target,
+            whole: None,
             compression: plan.compression,
-            folder: Arc::clone(&rotation.folder),
-            name: LiveName::of(&rotation.path),
+            folder,
+            name: LiveName::of(&path),
             cycle: plan.cycle,
             began,
-            taken: self.store.model().archives.values().filter(|a| a.live == live_path).filter_map(taken).collect(),
+            taken: self.taken_names(&path_bytes(&path)),
         };
         self.submit(id, Job::Archive(Box::new(piece)));
     }
@@ -237,9 +293,10 @@ impl Engine {
     fn enter_archive(&mut self, id: StreamId, written: Written, now: Now) {
         let Some(record) = self.store.model().streams.get(&id).cloned() else { return self.abort(id) };
         let Some(rotation) = self.rotations.under_way.get_mut(&id) else { return };
-        let still = self.streams.get_mut(&id).is_some_and(|s| s.is_open() && s.verify(&record).is_ok());
+        // Of a renamed file every byte was settled already; a live one may have started over while it was read.
+        let still = rotation.renamed.is_some()
+            || self.streams.get_mut(&id).is_some_and(|s| s.is_open() && s.verify(&record).is_ok());
         if !still {
-            // The file started over while it was read: what was archived may be something else.
             let removed = piece::remove(&rotation.folder, &written.temporary);
             if let Err(error) = removed {
                 tracing::warn!(stream = %id, %error, "failed to remove an archive that was not finished");
@@ -257,7 +314,7 @@ impl Engine {
             live: path_bytes(&rotation.path),
             extent: Extent {
                 from: record.archived.map_or(record.base, |p| p.offset),
-                to: written.end.offset,
+                to: if rotation.renamed.is_some() { record.digest_end() } else { written.end.offset },
                 path: path_bytes(&rotation.folder_path.join(&name)),
                 file: written.file,
                 compression,
@@ -301,6 +358,11 @@ impl Engine {
             block: block_len,
         });
         self.adopt_archive(number, intent.clone(), now);
+        self.protect_archive(number);
+        if intent.is_some() && self.is_live_protected(id) {
+            let message = format!("stream {id}: its live file is append-only, and is not while its front is cut off");
+            self.store.enter(now.wall, Action::ProtectionLifted, message, &json!({"stream": id.to_string()}));
+        }
         let ticket = self.store.flush();
         if let Some(rotation) = self.rotations.under_way.get_mut(&id) {
             rotation.names_tried = 0;
@@ -314,7 +376,8 @@ impl Engine {
         archive.phase = ArchiveRecord::THERE;
         let path = crate::source::stream::bytes_path(&archive.extent.path);
         let id = StreamId::from_slice(&archive.stream).unwrap_or_default();
-        let digest = blake3::Hash::from_slice(&archive.extent.digest).map(|h| h.to_hex().to_string()).unwrap_or_default();
+        let digest =
+            blake3::Hash::from_slice(&archive.extent.digest).map(|h| h.to_hex().to_string()).unwrap_or_default();
         let fields = json!({
             "archive": number, "stream": id.to_string(), "source": archive.source, "path": path.to_string_lossy(),
             "live": crate::source::stream::bytes_path(&archive.live).to_string_lossy(),
@@ -322,7 +385,12 @@ impl Engine {
             "firstRecord": archive.begin.seq + 1, "lastRecord": archive.end.seq,
             "size": archive.size, "digest": digest,
         });
-        let message = format!("bytes {} to {} of stream {id} are archived in {}", archive.extent.from, archive.extent.to, path.display());
+        let message = format!(
+            "bytes {} to {} of stream {id} are archived in {}",
+            archive.extent.from,
+            archive.extent.to,
+            path.display()
+        );
         self.store.enter(now.wall, Action::ArchiveMade, message, &fields);
         if let Some(record) = self.store.model().streams.get(&id).cloned() {
             let archived = Some(archive.end);
@@ -376,7 +444,8 @@ impl Engine {
     pub(super) fn set_archives(&mut self, id: StreamId) {
         let model = self.store.model();
         let end = model.streams.get(&id).and_then(|r| r.archived).unwrap_or_default();
-        let list = model.archives.values().filter(|a| a.stream == id.0 && a.phase == ArchiveRecord::THERE).cloned().collect();
+        let list =
+            model.archives.values().filter(|a| a.stream == id.0 && a.phase == ArchiveRecord::THERE).cloned().collect();
         if let Some(stream) = self.streams.get_mut(&id) {
             stream.archives.set(list, end);
         }

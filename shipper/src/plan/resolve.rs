@@ -12,6 +12,7 @@ use waybill_crds::{Document, Finding, Severity};
 use super::{FilePlan, Limits, Plan, SinkKind, SinkPlan, SourcePlan};
 use crate::format;
 use crate::lane::kill_switch::{Effect, Scope, Switch};
+use crate::rotate::retain::Bounds;
 use crate::source::envelope::Envelope;
 use crate::source::pattern::Pattern;
 
@@ -132,13 +133,6 @@ fn resolve_source(source: &crds::Source, path: &str, findings: &mut Vec<Finding>
         )
     })?;
     let rotation = rotation::resolve(source, path, findings);
-    if source.retention.is_some() || !source.protect.is_off() {
-        let message = format!(
-            "this release neither removes nor protects the files of sources; those of {} are left alone",
-            source.name
-        );
-        findings.push(skipped(&format!("{path}.retention"), message, "leave retention and protect out"));
-    }
     let compile = |field: &str, list: &[String]| -> Result<Vec<Pattern>, Finding> {
         let each = |(i, text): (usize, &String)| {
             Pattern::new(text).map_err(|e| {
@@ -201,6 +195,8 @@ fn resolve_source(source: &crds::Source, path: &str, findings: &mut Vec<Finding>
         start_now: file.start_at == crds::StartAt::Now,
         settings,
         rotation,
+        retention: source.retention.as_ref().map(bounds),
+        protect: source.protect.clone(),
     })
 }
 
@@ -243,6 +239,16 @@ fn resolve_sink(
         }
     };
     Ok(SinkPlan { name: sink.name.clone(), required: sink.is_required(), sources: sink.sources.clone(), kind })
+}
+
+fn bounds(retention: &crds::Retention) -> Bounds {
+    Bounds {
+        max_age_days: retention.max_age_days,
+        max_files: retention.max_files,
+        max_total_size: retention.max_total_size.map_or(0, |s| s.0),
+        min_free: retention.min_free,
+        evict: retention.on_pressure == crds::OnPressure::Evict,
+    }
 }
 
 fn file_plan(file: Option<&crds::FileSink>, default_path: &Path) -> FilePlan {

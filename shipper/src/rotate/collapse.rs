@@ -18,6 +18,7 @@ use crate::state::entry::{Cut, FileKey};
 
 use super::fault;
 use super::fiemap;
+use super::immutable::{self, Flag};
 
 /// Bytes before the frontier's digest block that stay too: what every read compares may begin there.
 const WITNESS: u64 = 64;
@@ -109,13 +110,22 @@ impl Site {
 
 /// Cuts, and returns when the cut is on disk. An error says nothing about whether the file was cut: ask [`look`].
 pub fn collapse(site: &Site, cut: &Cut) -> io::Result<()> {
-    let file = site.open()?;
-    if look(&file, cut)? != Outcome::NotDone {
-        return Err(io::Error::other("the file changed meanwhile"));
+    // An append-only file can be neither opened like this nor cut.
+    let guarded = immutable::open(&site.folder, Path::new(&site.name), &site.key)?;
+    let was_guarded = immutable::has(&guarded, Flag::AppendOnly).unwrap_or(false)
+        && immutable::set(&guarded, Flag::AppendOnly, false)?;
+    let done = site.open().and_then(|file| {
+        if look(&file, cut)? != Outcome::NotDone {
+            return Err(io::Error::other("the file changed meanwhile"));
+        }
+        fallocate(&file, FallocateFlags::COLLAPSE_RANGE, 0, cut.to - cut.base)?;
+        fault::point("collapsed");
+        file.sync_all()
+    });
+    if was_guarded {
+        immutable::set(&guarded, Flag::AppendOnly, true)?;
     }
-    fallocate(&file, FallocateFlags::COLLAPSE_RANGE, 0, cut.to - cut.base)?;
-    fault::point("collapsed");
-    file.sync_all()?;
+    done?;
     fault::point("collapse-synced");
     Ok(())
 }
@@ -177,8 +187,7 @@ mod tests {
         }
         let site = Site { folder, name: "log".into(), key: Look::at_file(&file).unwrap().key };
         let block = Block::at(&file, 4 * BLOCK, BLOCK).unwrap().unwrap();
-        let cut =
-            Cut { base: 0, to: 4 * BLOCK, physical: block.physical, hash: block.hash.to_vec(), block: BLOCK };
+        let cut = Cut { base: 0, to: 4 * BLOCK, physical: block.physical, hash: block.hash.to_vec(), block: BLOCK };
         assert_eq!(look(&file, &cut).unwrap(), Outcome::NotDone);
         collapse(&site, &cut).unwrap();
         assert_eq!(look(&file, &cut).unwrap(), Outcome::Done);

@@ -47,8 +47,7 @@ impl LiveName {
         let rest = name.strip_prefix(&self.stem)?;
         let plain = rest.strip_suffix(".gz").or_else(|| rest.strip_suffix(".zst")).unwrap_or(rest);
         let middle = plain.strip_suffix(self.extension.as_str())?;
-        let ours =
-            middle.starts_with(['_', '~']) && middle.chars().all(|c| c.is_ascii_digit() || c == '_' || c == '~');
+        let ours = middle.starts_with(['_', '~']) && middle.chars().all(|c| c.is_ascii_digit() || c == '_' || c == '~');
         ours.then_some(middle)
     }
 

@@ -30,7 +30,9 @@ pub fn skippable_frame(text: &str) -> Vec<u8> {
 /// Whether a file's first bytes are those of an archive, ours or another agent's.
 pub fn is_archive(head: &[u8]) -> bool {
     match head {
-        [0x1f, 0x8b, 0x08, flags, rest @ ..] => gzip_comment(*flags, rest).is_some_and(|c| c.starts_with(MARK.as_bytes())),
+        [0x1f, 0x8b, 0x08, flags, rest @ ..] => {
+            gzip_comment(*flags, rest).is_some_and(|c| c.starts_with(MARK.as_bytes()))
+        }
         [0x50..=0x5f, 0x2a, 0x4d, 0x18, _, _, _, _, rest @ ..] => rest.starts_with(MARK.as_bytes()),
         _ => false,
     }

@@ -46,6 +46,9 @@ pub struct Piece {
     pub start: Position,
     /// Logical offset behind what may be archived.
     pub limit: u64,
+    /// For a file that nobody writes any more: the archive's name, and the place behind its last record. It holds everything up to the
+    /// limit then.
+    pub whole: Option<(String, Position)>,
     /// How to write it.
     pub compression: Compression,
     /// Where.
@@ -79,17 +82,26 @@ pub struct Written {
 
 /// Writes an archive of whole records. `None`: there is no whole record up to the limit.
 pub fn write(piece: &Piece) -> io::Result<Option<Written>> {
-    let (end, hash) = measure(piece)?;
-    if end.offset <= piece.from || end.seq <= piece.start.seq {
+    let (to, end, hash) = match &piece.whole {
+        Some((_, end)) => (piece.limit, *end, None),
+        None => {
+            let (end, hash) = measure(piece)?;
+            (end.offset, end, Some(hash))
+        }
+    };
+    if to <= piece.from || end.seq <= piece.start.seq {
         return Ok(None);
     }
-    let name = piece.next_name()?;
+    let name = match &piece.whole {
+        Some((name, _)) => name.clone(),
+        None => piece.next_name()?,
+    };
     let temporary = OsString::from(format!("{TEMPORARY}{name}"));
     remove(&piece.folder, &temporary)?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = File::from(openat(piece.folder.as_fd(), Path::new(&temporary), flags, Mode::RUSR | Mode::WUSR)?);
-    let written = fill(piece, &file, end.offset).and_then(|(digest, read)| {
-        if read != hash {
+    let written = fill(piece, &file, to).and_then(|(digest, read)| {
+        if hash.is_some_and(|hash| read != hash) {
             return Err(io::Error::other("the file changed while it was archived"));
         }
         own(&piece.live, &file)?;
@@ -243,9 +255,15 @@ impl Piece {
 
 /// Gives a finished archive its name, durably. A name that is taken is an error of kind `AlreadyExists`.
 pub fn name(folder: &OwnedFd, temporary: &OsStr, name: &OsStr) -> io::Result<()> {
-    renameat_with(folder, Path::new(temporary), folder, Path::new(name), RenameFlags::NOREPLACE)?;
-    rustix::fs::fsync(folder)?;
+    rename(folder, temporary, name)?;
     fault::point("archive-renamed");
+    Ok(())
+}
+
+/// Renames a file within its folder, durably. A name that is taken is an error of kind `AlreadyExists`.
+pub fn rename(folder: &OwnedFd, from: &OsStr, to: &OsStr) -> io::Result<()> {
+    renameat_with(folder, Path::new(from), folder, Path::new(to), RenameFlags::NOREPLACE)?;
+    rustix::fs::fsync(folder)?;
     Ok(())
 }
 
@@ -275,6 +293,7 @@ mod tests {
             from: 0,
             start: Position::default(),
             limit: text.len() as u64,
+            whole: None,
             compression,
             folder: Arc::new(OwnedFd::from(File::open(dir).unwrap())),
             name: LiveName::of(&path),
@@ -312,7 +331,8 @@ mod tests {
             // The next one goes on behind it, under another name, and never takes one that is there.
             let next = Piece { limit: text.len() as u64, from: written.end.offset, start: written.end, ..piece };
             assert!(write(&next).unwrap().is_none());
-            let again = Piece { from: 0, start: Position::default(), taken: vec!["audit_20261122~07.log".into()], ..next };
+            let again =
+                Piece { from: 0, start: Position::default(), taken: vec!["audit_20261122~07.log".into()], ..next };
             let second = write(&again).unwrap().unwrap();
             assert!(second.name.starts_with("audit_20261122~08.log"), "{}", second.name);
             let taken = name(&again.folder, &second.temporary, OsStr::new(expected)).unwrap_err();

@@ -22,7 +22,8 @@ pub struct Unsuited {
     pub remedy: &'static str,
 }
 
-const OTHER_MODE: &str = "use mode Rename if its writer can be made to reopen it, or mode Observe and let its writer rotate";
+const OTHER_MODE: &str =
+    "use mode Rename if its writer can be made to reopen it, or mode Observe and let its writer rotate";
 
 impl Unsuited {
     fn new(reason: impl Into<String>, remedy: &'static str) -> Self {
@@ -53,13 +54,17 @@ pub fn examine(folder: &OwnedFd, look: &Look) -> Result<u64, Unsuited> {
 
 /// Cuts a file without a name in the same folder, which shows what the file system can do. Returns its block size in bytes.
 pub fn trial(folder: &OwnedFd) -> Result<u64, Unsuited> {
-    let stat = fstatfs(folder).map_err(|e| Unsuited::new(format!("its file system cannot be asked: {e}"), OTHER_MODE))?;
+    let stat =
+        fstatfs(folder).map_err(|e| Unsuited::new(format!("its file system cannot be asked: {e}"), OTHER_MODE))?;
     let system = system_name(stat.f_type as u64);
     let unable = |what: &str, error: &dyn std::fmt::Display| {
         Unsuited::new(format!("its file system ({system}) cannot {what}: {error}"), REMEDY)
     };
     if let Some(name) = refused(stat.f_type as u64) {
-        return Err(Unsuited::new(format!("its file system is {name}, which cannot cut the front of a file off"), REMEDY));
+        return Err(Unsuited::new(
+            format!("its file system is {name}, which cannot cut the front of a file off"),
+            REMEDY,
+        ));
     }
     let block = stat.f_bsize as u64;
     let tried = (|| {
@@ -79,8 +84,7 @@ pub fn trial(folder: &OwnedFd) -> Result<u64, Unsuited> {
     }
 }
 
-const REMEDY: &str =
-    "keep the log on ext4 or xfs, or use mode Rename if its writer can be made to reopen it, or mode Observe and let its writer rotate";
+const REMEDY: &str = "keep the log on ext4 or xfs, or use mode Rename if its writer can be made to reopen it, or mode Observe and let its writer rotate";
 
 /// File systems of which it is known without a trial, and whose own answer would not say why.
 fn refused(magic: u64) -> Option<&'static str> {

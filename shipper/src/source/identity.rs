@@ -139,7 +139,9 @@ impl Candidate {
             match stream.holds(record, at, &buffer[..n]) {
                 Ok(true) => {}
                 Ok(false) => return Ok(false),
-                Err(super::stream::ReadError::StartedOver) => return Ok(false),
+                Err(super::stream::ReadError::StartedOver | super::stream::ReadError::Missing { .. }) => {
+                    return Ok(false);
+                }
                 Err(super::stream::ReadError::Io(error)) => return Err(error),
             }
         }

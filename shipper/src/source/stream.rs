@@ -265,7 +265,9 @@ impl Stream {
             return Err(io::Error::from(io::ErrorKind::ResourceBusy).into());
         }
         if from < self.base && self.compression == Compression::None {
-            return self.archives.read(from, buffer);
+            let n = self.archives.read(from, buffer)?;
+            let Some(rest) = buffer.get_mut(n..).filter(|rest| !rest.is_empty()) else { return Ok(n) };
+            return Ok(n + self.read_at(from + n as u64, rest)?);
         }
         let Some(file) = &self.file else { return Err(io::Error::from(io::ErrorKind::NotFound).into()) };
         if self.compression != Compression::None {

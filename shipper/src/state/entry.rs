@@ -297,6 +297,12 @@ pub struct StreamRecord {
     /// The place behind the last record that an archive holds.
     #[prost(message, optional, tag = "29")]
     pub archived: Option<Position>,
+    /// Path of the live file that this was, if it was renamed by us and is not archived yet; any bytes.
+    #[prost(bytes = "vec", tag = "30")]
+    pub renamed_from: Vec<u8>,
+    /// When it was renamed, nanoseconds since 1970 UTC.
+    #[prost(sint64, tag = "31")]
+    pub rotation: i64,
 }
 
 /// A cut of a live file's front that is intended.

@@ -57,6 +57,12 @@ pub enum Action {
     ArchiveMade,
     /// An archive or a rotated file is about to be removed.
     ArchiveRemoved,
+    /// The clock was set by more than an hour.
+    ClockStepped,
+    /// A file system has less free than the policy asks for, and nothing that may be removed.
+    Pressure,
+    /// A protected file is about to lose its attribute for as long as a cut takes.
+    ProtectionLifted,
     /// A file cannot be rotated, protected or pruned as the policy says.
     RotationRefused,
     /// Older entries were summarised.
@@ -88,6 +94,9 @@ impl Action {
             Self::StateRepaired => "state_repaired",
             Self::ArchiveMade => "archive_made",
             Self::ArchiveRemoved => "archive_removed",
+            Self::ClockStepped => "clock_stepped",
+            Self::Pressure => "pressure",
+            Self::ProtectionLifted => "protection_lifted",
             Self::RotationRefused => "rotation_refused",
             Self::Summary => "summary",
         }

@@ -6,8 +6,8 @@ use prost::Message as _;
 
 use super::StreamId;
 use super::entry::{
-    ArchiveRecord, Batch, CopyRecord, CursorRecord, Entry, FileKey, Kind, LaneRecord, LedgerRecord, NodeRecord, StreamRecord,
-    SwitchRecord, Tally,
+    ArchiveRecord, Batch, CopyRecord, CursorRecord, Entry, FileKey, Kind, LaneRecord, LedgerRecord, NodeRecord,
+    StreamRecord, SwitchRecord, Tally,
 };
 use super::ledger;
 

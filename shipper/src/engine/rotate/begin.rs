@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::plan::RotationPlan;
+use crate::plan::{RotationMode, RotationPlan};
 use crate::rotate::collapse::{self, Site};
 use crate::rotate::cycle;
 use crate::rotate::worker::Job;
@@ -18,6 +18,8 @@ use super::{AGAIN, Rotation, Step};
 
 /// The block size that is reckoned with before the file system was asked, in bytes.
 const BLOCK: u64 = 4096;
+/// What cutting must gain, in bytes, to be worth it when a file system has too little free.
+const PRESSED: u64 = 1 << 20;
 
 impl Engine {
     /// Begins a rotation for every live file that is due.
@@ -60,18 +62,34 @@ impl Engine {
             && !stream.cutting
             && record.joined_len == 0
             && !self.rotations.under_way.contains_key(&id);
-        let refused = self.rotations.refused.get(&stream.key).is_some_and(|(at, _)| now.mono.duration_since(*at) < AGAIN);
+        let refused =
+            self.rotations.refused.get(&stream.key).is_some_and(|(at, _)| now.mono.duration_since(*at) < AGAIN);
         if !lives || refused {
             return false;
         }
         let frontier = record.frontier.offset;
         let large = plan.max_size > 0 && stream.size.saturating_sub(stream.base) >= plan.max_size;
+        let renames = matches!(plan.mode, RotationMode::Rename(_));
+        if renames && (large || self.is_source_pressed(&record.source)) {
+            return record.renamed_from.is_empty() && stream.size > 0;
+        }
         // Not for a few blocks: a file that cannot become smaller is not archived in crumbs.
         let gain = collapse::cut_at(stream.base, frontier, frontier, BLOCK) - stream.base;
-        if large && gain >= (plan.max_size / 4).max(BLOCK) {
+        let pressed = self.is_source_pressed(&record.source) && gain >= PRESSED;
+        if pressed || (large && gain >= (plan.max_size / 4).max(BLOCK)) {
             return true;
         }
         cycle::turned(plan.cycle, &self.cycle_began(record), &self.zoned(record, now.wall))
+    }
+
+    /// Whether a stream is framed beyond what its lanes can take: its live file is too large, and only what is framed can be archived; or
+    /// what was rotated may have to go before any lane has it.
+    pub(in crate::engine) fn reads_ahead(&self, id: StreamId, record: &StreamRecord) -> bool {
+        let Some(stream) = self.streams.get(&id).filter(|s| s.size > record.frontier.read_from()) else { return false };
+        let Some(source) = self.plan.sources.iter().find(|s| s.name == record.source) else { return false };
+        let large = source.rotation.as_ref().is_some_and(|r| stream.size.saturating_sub(stream.base) >= r.max_size);
+        let evicts = stream.finished && source.retention.as_ref().is_some_and(|b| b.evict);
+        large || evicts
     }
 
     fn begin_rotation(&mut self, id: StreamId, now: Now) {
@@ -93,6 +111,7 @@ impl Engine {
             Err(reason) => return self.refuse_rotation(id, &reason, now),
         };
         let site = Site { folder: Arc::clone(&live), name: path.file_name().unwrap_or_default().to_owned(), key };
+        let archives = Arc::clone(&folder);
         let rotation = Rotation {
             began: now.wall,
             target: record.frontier.offset,
@@ -102,15 +121,21 @@ impl Engine {
             folder,
             folder_path,
             names_tried: 0,
-            step: Step::Examining,
+            renamed: None,
+            step: Step::Working,
         };
         self.rotations.under_way.insert(id, rotation);
-        self.submit(id, Job::Examine(id, site));
+        if matches!(self.rotation_plan(&record).map(|p| &p.mode), Some(RotationMode::Rename(_))) {
+            return self.begin_rename(id, record, now);
+        }
+        let source = self.plan.sources.iter().find(|s| s.name == record.source);
+        let protect = source.map(|s| s.protect.clone()).unwrap_or_default();
+        self.submit(id, Job::Examine { stream: id, site, folder: archives, protect });
     }
 
     /// The folder of the live file, and that of its archives with its path.
     #[expect(clippy::type_complexity, reason = "three values that only `begin_rotation` takes apart")]
-    fn rotation_folders(
+    pub(super) fn rotation_folders(
         &self,
         path: &Path,
         record: &StreamRecord,
@@ -130,7 +155,8 @@ impl Engine {
             std::fs::create_dir_all(&folder)?;
             Ok(std::fs::File::open(&folder)?.into())
         };
-        let opened = open().map_err(|e| format!("the folder for archives, {}, cannot be opened: {e}", folder.display()))?;
+        let opened =
+            open().map_err(|e| format!("the folder for archives, {}, cannot be opened: {e}", folder.display()))?;
         Ok((live, Arc::new(opened), folder))
     }
 }

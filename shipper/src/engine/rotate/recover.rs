@@ -109,11 +109,13 @@ impl Engine {
                 if let Some(stream) = self.streams.get_mut(&id) {
                     stream.cutting = false;
                 }
-                // It may be as it was, if only its blocks were moved; the digest says so, or else it started over.
-                let same = self.streams.get_mut(&id).is_some_and(|s| s.verify(&record).is_ok());
                 let path = bytes_path(&record.extents.last().map(|e| e.path.clone()).unwrap_or_default());
-                let fields = json!({"stream": id.to_string(), "path": path.to_string_lossy(), "base": cut.base, "to": cut.to, "same": same});
-                let message = format!("whether {} was cut cannot be told from its blocks", path.display());
+                let fields =
+                    json!({"stream": id.to_string(), "path": path.to_string_lossy(), "base": cut.base, "to": cut.to});
+                let message = format!(
+                    "whether {} was cut cannot be told from its blocks; what it holds begins a new stream",
+                    path.display()
+                );
                 self.store.enter(now.wall, Action::RotationRefused, message, &fields);
                 self.started_over(id, now);
             }
@@ -135,7 +137,9 @@ impl Engine {
         let model = self.store.model();
         let ids: Vec<StreamId> = ids.into_iter().filter(|id| model.streams.get(id).is_some_and(cut)).collect();
         for id in ids {
-            self.refresh(id, now);
+            if self.streams.get(&id).is_some_and(|s| (s.key.ino, s.key.born) == (key.ino, key.born)) {
+                self.refresh(id, now);
+            }
             let readable = self.streams.get(&id).is_none_or(crate::source::stream::Stream::is_readable);
             let Some(record) = self.store.model().streams.get(&id).cloned().filter(|_| !readable) else { continue };
             let Some(base) = base_in(candidate, &record) else { continue };
@@ -158,6 +162,21 @@ impl Engine {
         to: Position,
         now: Now,
     ) {
+        let path = bytes_path(&record.extents.last().map(|e| e.path.clone()).unwrap_or_default());
+        let what = (path.as_path(), "the archive that held the content was removed before it was delivered");
+        self.lose_to(id, record, lanes, what, to, now);
+    }
+
+    /// Enters what lanes lose, and why, and moves them behind it; those that have something under way stay for now.
+    pub(in crate::engine) fn lose_to(
+        &mut self,
+        id: StreamId,
+        record: &StreamRecord,
+        lanes: &[u32],
+        (path, reason): (&Path, &str),
+        to: Position,
+        now: Now,
+    ) {
         let mut losses = Vec::new();
         for number in lanes {
             let Some(lane) = self.lanes.iter_mut().find(|l| l.number == *number) else { continue };
@@ -171,14 +190,12 @@ impl Engine {
             self.any_moved = true;
             losses.push((lane.plan.name.clone(), from, count.bytes));
         }
-        let path = bytes_path(&record.extents.last().map(|e| e.path.clone()).unwrap_or_default());
         for (lane, from, bytes) in losses {
             let fields = json!({
                 "stream": id.to_string(), "source": record.source, "path": path.to_string_lossy(), "lane": lane,
-                "from": from, "to": to.offset, "bytes": bytes, "more": false,
-                "reason": "the archive that held the content was removed before it was delivered",
+                "from": from, "to": to.offset, "bytes": bytes, "more": false, "reason": reason,
             });
-            let message = format!("{bytes} bytes of {} are lost for {lane}: their archive is gone", path.display());
+            let message = format!("{bytes} bytes of {} are lost for {lane}: {reason}", path.display());
             self.store.enter(now.wall, Action::Loss, message, &fields);
         }
         if let Some(stream) = self.streams.get_mut(&id) {

@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 
+use rustix::process::Signal;
 use waybill_crds as crds;
 use waybill_crds::Finding;
 
-use super::{error, skipped};
+use super::error;
 use crate::plan::{RotationMode, RotationPlan};
+use crate::rotate::reopen::Reopen;
 
 /// The plan, or `None` if someone else rotates.
 pub(super) fn resolve(source: &crds::Source, path: &str, findings: &mut Vec<Finding>) -> Option<RotationPlan> {
@@ -14,14 +16,13 @@ pub(super) fn resolve(source: &crds::Source, path: &str, findings: &mut Vec<Find
     let mode = match rotation.mode {
         crds::RotationMode::Observe => return None,
         crds::RotationMode::Collapse => RotationMode::Collapse,
-        crds::RotationMode::Rename => {
-            findings.push(skipped(
-                &format!("{path}.rotation.mode"),
-                format!("this release does not rename files; those of {} are followed as with Observe", source.name),
-                "write mode: Collapse, which needs nothing of the writer, or Observe",
-            ));
-            return None;
-        }
+        crds::RotationMode::Rename => match reopen(source) {
+            Ok(reopen) => RotationMode::Rename(reopen),
+            Err((message, remedy)) => {
+                findings.push(error(&format!("{path}.rotation.reopen"), message, remedy));
+                return None;
+            }
+        },
     };
     if mode == RotationMode::Collapse
         && let Some((message, remedy)) = cannot_collapse(source)
@@ -36,6 +37,29 @@ pub(super) fn resolve(source: &crds::Source, path: &str, findings: &mut Vec<Find
         compression: rotation.compression.into(),
         folder: (!rotation.folder.is_empty()).then(|| PathBuf::from(&rotation.folder)),
     })
+}
+
+/// How the writer is made to reopen; the contract has checked that what belongs together is there.
+fn reopen(source: &crds::Source) -> Result<Reopen, (&'static str, &'static str)> {
+    let proxy = source.format.name().starts_with("V2Ray");
+    match &source.rotation.reopen {
+        Some(crds::Reopen { kind: crds::ReopenType::V2RayApi, address: Some(address), .. }) => {
+            Ok(Reopen::V2RayApi { address: address.clone() })
+        }
+        Some(crds::Reopen { kind: crds::ReopenType::Signal, .. }) if proxy => Err((
+            "V2Ray and Xray do not reopen their files at any signal, and SIGHUP ends them",
+            "write mode: Collapse, or reopen: {type: V2RayApi, address: \"127.0.0.1:10085\"}",
+        )),
+        Some(crds::Reopen { signal: Some(signal), process: Some(process), .. }) => Ok(Reopen::Signal {
+            signal: match signal {
+                crds::Signal::Hup => Signal::HUP,
+                crds::Signal::Usr1 => Signal::USR1,
+                crds::Signal::Usr2 => Signal::USR2,
+            },
+            executable: PathBuf::from(&process.executable),
+        }),
+        _ => Err(("it does not say how the writer is made to reopen", "write a signal and a process, or an address")),
+    }
 }
 
 /// Where it is known beforehand, whatever the file system, that cutting would harm the writer.

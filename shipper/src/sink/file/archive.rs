@@ -122,7 +122,8 @@ fn compress(from: &Path, to: &Path, compression: Compression) -> io::Result<()> 
     let file = match compression {
         Compression::None => return Ok(()),
         Compression::Gzip => {
-            let mut encoder = flate2::GzBuilder::new().comment(header::MARK).write(file, flate2::Compression::default());
+            let mut encoder =
+                flate2::GzBuilder::new().comment(header::MARK).write(file, flate2::Compression::default());
             io::copy(&mut reader, &mut encoder)?;
             encoder.finish()?
         }
