@@ -394,7 +394,7 @@ impl Engine {
         self.store.enter(now.wall, Action::ArchiveMade, message, &fields);
         if let Some(record) = self.store.model().streams.get(&id).cloned() {
             let archived = Some(archive.end);
-            self.store.put(Kind::StreamPut(StreamRecord { archived, cut, ..record }));
+            self.store.put(Kind::StreamPut(StreamRecord { cut, archived, ..record }));
         }
         self.store.put(Kind::ArchivePut(archive));
         self.set_archives(id);

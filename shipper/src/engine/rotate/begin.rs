@@ -134,7 +134,6 @@ impl Engine {
     }
 
     /// The folder of the live file, and that of its archives with its path.
-    #[expect(clippy::type_complexity, reason = "three values that only `begin_rotation` takes apart")]
     pub(super) fn rotation_folders(
         &self,
         path: &Path,

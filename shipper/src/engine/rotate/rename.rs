@@ -37,7 +37,7 @@ const MOST: usize = 4;
 /// A writer that was asked to let go of a renamed file.
 pub(super) struct Asked {
     first: Instant,
-    last: Instant,
+    last: Option<Instant>,
     told: bool,
 }
 
@@ -76,7 +76,7 @@ impl Engine {
         match result {
             Ok(asked) => {
                 self.rotations.under_way.remove(&id);
-                let asked_at = Asked { first: now.mono, last: now.mono, told: false };
+                let asked_at = Asked { first: now.mono, last: Some(now.mono), told: false };
                 self.rotations.asked.insert(id, asked_at);
                 if let Err(why) = asked {
                     self.say_not_reopened(id, &why, now);
@@ -136,12 +136,11 @@ impl Engine {
     fn ask_again(&mut self, id: StreamId, record: &StreamRecord, now: Now) {
         let Some(stream) = self.streams.get(&id) else { return };
         let held = stream.writers() != Writers::None;
-        let asked =
-            self.rotations.asked.entry(id).or_insert(Asked { first: now.mono, last: now.mono - ASK, told: false });
-        if !held || now.mono.duration_since(asked.last) < ASK {
+        let asked = self.rotations.asked.entry(id).or_insert(Asked { first: now.mono, last: None, told: false });
+        if !held || asked.last.is_some_and(|at| now.mono.duration_since(at) < ASK) {
             return;
         }
-        asked.last = now.mono;
+        asked.last = Some(now.mono);
         let late = now.mono.duration_since(asked.first) > SAY && !asked.told;
         let reopen = self.rotation_plan(record).and_then(|p| match &p.mode {
             RotationMode::Rename(reopen) => Some(reopen.clone()),
