@@ -19,6 +19,7 @@ use crate::engine::report::Report;
 use crate::engine::{Engine, Event, Now, Setup};
 use crate::lane::kill_switch::{Effect, Scope, Switch};
 use crate::plan::resolve::{Resolved, resolve};
+use crate::rotate::worker::Archivist;
 use crate::source::lease;
 use crate::source::watch::Watch;
 use crate::state::commit::Committer;
@@ -168,6 +169,13 @@ impl Agent {
         store.enter(now.wall, Action::Started, format!("waybill {} started", env!("CARGO_PKG_VERSION")), &fields);
         let mut engine = Engine::new(store, setup, plan, outlets, watch, now);
         engine.handle(Event::Notice(notice), now);
+        let tell = events.clone();
+        engine.set_archivist(
+            Archivist::spawn(move |done| {
+                let _sent = tell.send(Event::Rotated(done));
+            })
+            .map_err(io("start the archivist"))?,
+        );
         engine.handle(Event::Local(local_switch(&options, &state_dir)), now);
         let handle = Handle { events: events.clone(), turned: Arc::default(), started: Instant::now() };
         Ok(Some(Self {

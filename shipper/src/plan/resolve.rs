@@ -1,5 +1,7 @@
 //! From a document to a plan: what this release can do of it, and what it cannot.
 
+mod rotation;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -7,10 +9,10 @@ use jiff::tz::TimeZone;
 use waybill_crds as crds;
 use waybill_crds::{Document, Finding, Severity};
 
-use super::{Cycle, FilePlan, Limits, Notice, Plan, SinkKind, SinkPlan, SourcePlan};
+use super::{FilePlan, Limits, Notice, Plan, SinkKind, SinkPlan, SourcePlan};
 use crate::format;
 use crate::lane::kill_switch::{Effect, Scope, Switch};
-use crate::source::decompress::Compression;
+use crate::rotate::retain::Bounds;
 use crate::source::envelope::Envelope;
 use crate::source::pattern::Pattern;
 
@@ -144,20 +146,7 @@ fn resolve_source(source: &crds::Source, path: &str, findings: &mut Vec<Finding>
             "write format: Text to ship its lines as they are",
         )
     })?;
-    if source.rotation.mode != crds::RotationMode::Observe {
-        findings.push(skipped(
-            &format!("{path}.rotation.mode"),
-            format!("this release does not rotate sources; the files of {} are followed as with Observe", source.name),
-            "write mode: Observe, and let logrotate or the program rotate",
-        ));
-    }
-    if source.retention.is_some() || !source.protect.is_off() {
-        let message = format!(
-            "this release neither removes nor protects the files of sources; those of {} are left alone",
-            source.name
-        );
-        findings.push(skipped(&format!("{path}.retention"), message, "leave retention and protect out"));
-    }
+    let rotation = rotation::resolve(source, path, findings);
     let compile = |field: &str, list: &[String]| -> Result<Vec<Pattern>, Finding> {
         let each = |(i, text): (usize, &String)| {
             Pattern::new(text).map_err(|e| {
@@ -219,6 +208,9 @@ fn resolve_source(source: &crds::Source, path: &str, findings: &mut Vec<Finding>
         },
         start_now: file.start_at == crds::StartAt::Now,
         settings,
+        rotation,
+        retention: source.retention.as_ref().map(bounds),
+        protect: source.protect.clone(),
     })
 }
 
@@ -263,23 +255,24 @@ fn resolve_sink(
     Ok(SinkPlan { name: sink.name.clone(), required: sink.is_required(), sources: sink.sources.clone(), kind })
 }
 
+fn bounds(retention: &crds::Retention) -> Bounds {
+    Bounds {
+        max_age_days: retention.max_age_days,
+        max_files: retention.max_files,
+        max_total_size: retention.max_total_size.map_or(0, |s| s.0),
+        min_free: retention.min_free,
+        evict: retention.on_pressure == crds::OnPressure::Evict,
+    }
+}
+
 fn file_plan(file: Option<&crds::FileSink>, default_path: &Path) -> FilePlan {
     let rotation = file.map(|f| f.rotation.clone()).unwrap_or_default();
     let retention = file.map(|f| f.retention.clone()).unwrap_or_default();
     FilePlan {
         path: file.map_or_else(|| default_path.to_owned(), |f| PathBuf::from(&f.path)),
         max_size: rotation.max_size.0,
-        cycle: match rotation.cycle {
-            crds::Cycle::None => Cycle::None,
-            crds::Cycle::Hour => Cycle::Hour,
-            crds::Cycle::Day => Cycle::Day,
-            crds::Cycle::Month => Cycle::Month,
-        },
-        compression: match rotation.compression {
-            crds::Compression::None => Compression::None,
-            crds::Compression::Gzip => Compression::Gzip,
-            crds::Compression::Zstd => Compression::Zstd,
-        },
+        cycle: rotation.cycle,
+        compression: rotation.compression.into(),
         max_age_days: retention.max_age_days,
         max_files: retention.max_files,
         max_total_size: retention.max_total_size.map_or(0, |s| s.0),

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{Dir, FileType};
 
+use crate::rotate::piece::TEMPORARY;
+
 use super::pattern::{Captures, Pattern};
 use super::root::{Error, FileKind, Look, Root};
 
@@ -352,7 +354,10 @@ impl Discovery {
     }
 
     fn is_own(&self, path: &Path) -> bool {
-        self.own.iter().any(|o| path.starts_with(o))
+        // An archive that is being written, of whatever agent.
+        let temporary = path.file_name().is_some_and(|n| n.as_bytes().starts_with(TEMPORARY.as_bytes()));
+        temporary
+            || self.own.iter().any(|o| path.starts_with(o))
             || self.own_stems.iter().any(|s| path.as_os_str().as_bytes().starts_with(s.as_os_str().as_bytes()))
     }
 }
