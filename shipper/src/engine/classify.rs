@@ -73,6 +73,10 @@ impl Engine {
             }
         };
         let waits_since = self.pending.remove(&look.key).unwrap_or(now.mono);
+        if candidate.is_archive {
+            self.unusable.insert(look.key, (look.size, look.modified));
+            return;
+        }
         let decision = self.decide(&candidate, found, look, waits_since, now);
         tracing::debug!(path = %path.display(), size = candidate.len, ?decision, "looked at a new file");
         match decision {
@@ -135,6 +139,9 @@ impl Engine {
         let records: Vec<(StreamId, StreamRecord)> =
             alike(self).into_iter().filter_map(|id| Some((id, self.store.model().streams.get(&id)?.clone()))).collect();
         let borrowed: Vec<(StreamId, &StreamRecord)> = records.iter().map(|(id, r)| (*id, r)).collect();
+        if let Some(id) = self.cut_stream(candidate, &source, &look.key, now) {
+            return Ok(Decision::Continues(id));
+        }
         if borrowed.is_empty() && !compressed {
             return Ok(Decision::New { begins_at: 0 });
         }
@@ -222,7 +229,7 @@ impl Engine {
     }
 
     /// Opens a stream's file if need be and looks whether it is still what it was.
-    fn refresh(&mut self, id: StreamId, now: Now) {
+    pub(super) fn refresh(&mut self, id: StreamId, now: Now) {
         let Some(record) = self.store.model().streams.get(&id).cloned() else { return };
         if record.phase != 0 || !self.streams.get(&id).is_some_and(Stream::is_readable) {
             return;
@@ -377,7 +384,9 @@ impl Engine {
         stream.key = look.key;
         stream.place = Place::At(path.to_owned());
         stream.compression = candidate.compression;
-        stream.base = 0;
+        // What was cut away is in archives: the file goes on where the cut left it.
+        let cut = record.base > 0 && self.cut_continues.take() == Some((id, look.key));
+        stream.base = if cut { record.base } else { 0 };
         stream.finished = compressed;
         stream.modified = look.modified;
         stream.changed = now.mono;
@@ -389,9 +398,10 @@ impl Engine {
                 Err(error) => tracing::warn!(path = %path.display(), %error, "failed to measure a compressed file"),
             }
         } else {
-            stream.size = candidate.len;
+            stream.size = stream.base + candidate.len;
         }
-        let mark = candidate.mark(stream.size).ok().flatten();
+        // With its front cut off, a file's place tells nothing of where the stream stood.
+        let mark = if stream.base == 0 { candidate.mark(stream.size).ok().flatten() } else { None };
         (record.mark_at, record.mark_hash) = mark.map_or((0, 0), |hash| (stream.size, hash));
         if record.is_joined() {
             stream.size += record.joined_len;
