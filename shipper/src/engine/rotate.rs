@@ -304,7 +304,6 @@ impl Engine {
             return self.abort(id);
         }
         let number = self.store.model().archives_last + 1;
-        let compression = self.rotation_plan(&record).map_or(0, |p| p.compression.number());
         let Some(rotation) = self.rotations.under_way.get_mut(&id) else { return };
         let name = OsString::from(&written.name);
         let archive = ArchiveRecord {
@@ -317,7 +316,7 @@ impl Engine {
                 to: if rotation.renamed.is_some() { record.digest_end() } else { written.end.offset },
                 path: path_bytes(&rotation.folder_path.join(&name)),
                 file: written.file,
-                compression,
+                compression: written.compression.number(),
                 digest: written.digest.to_vec(),
             },
             size: written.size,

@@ -21,6 +21,9 @@ use super::piece::{self, Piece, Written};
 use super::reopen::{self, Reopen};
 use super::suit::{self, Unsuited};
 
+/// How much the thread yields to the others, 0 to 19.
+const NICE: i32 = 10;
+
 /// What the engine wants done. A stream has one job at a time, so that streams bound the queue.
 #[derive(Debug)]
 pub enum Job {
@@ -145,6 +148,10 @@ impl Archivist {
 }
 
 fn run(queue: &Receiver<Job>, tell: &dyn Fn(Done)) {
+    // Delivery comes first. On Linux this is about the calling thread alone.
+    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+        tracing::debug!(%error, "the archivist keeps its priority");
+    }
     for job in queue {
         tell(match job {
             Job::Examine { stream, site, folder, protect } => {
@@ -213,7 +220,7 @@ fn guard(guard: &Guard) -> io::Result<()> {
 }
 
 /// Removes a file, if it is still the one that is meant; an attribute that forbids it is taken off first.
-fn remove(victim: &Victim) -> io::Result<()> {
+pub fn remove(victim: &Victim) -> io::Result<()> {
     let (Some(parent), Some(name)) = (victim.path.parent(), victim.path.file_name()) else { return Ok(()) };
     let folder = match &victim.folder {
         Some(folder) => Arc::clone(folder),

@@ -31,6 +31,11 @@ impl Archives {
         self.end = end;
     }
 
+    /// Whether an archive holds the byte at a logical offset.
+    pub fn has(&self, at: u64) -> bool {
+        self.list.iter().any(|a| a.extent.from <= at && at < a.extent.to)
+    }
+
     /// Reads from a logical offset on, at most as far as one archive goes; at least one byte.
     pub fn read(&mut self, from: u64, buffer: &mut [u8]) -> Result<usize, ReadError> {
         let Some(record) = self.list.iter().find(|a| a.extent.from <= from && from < a.extent.to) else {

@@ -97,7 +97,10 @@ impl Engine {
         let archived = record.archived.map_or(record.base, |p| p.offset);
         if record.frontier.offset <= archived.max(record.begins_at) {
             // An empty cycle makes no archive; what comes now belongs to this one.
-            self.store.put(Kind::StreamPut(StreamRecord { cycle_began: now.wall, ..record }));
+            let cycle = self.rotation_plan(&record).map(|p| p.cycle).unwrap_or_default();
+            if cycle::turned(cycle, &self.cycle_began(&record), &self.zoned(&record, now.wall)) {
+                self.store.put(Kind::StreamPut(StreamRecord { cycle_began: now.wall, ..record }));
+            }
             return;
         }
         if self.open(id, now).is_err() {

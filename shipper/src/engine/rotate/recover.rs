@@ -205,8 +205,9 @@ impl Engine {
 
     /// Whether a lane has yet to read, in archives, what a live file had that is gone.
     pub(in crate::engine) fn owes_archived(&self, id: StreamId, record: &StreamRecord) -> bool {
-        let Some(archived) = record.archived.filter(|_| record.base > 0) else { return false };
-        self.lanes.iter().filter_map(|l| l.tracks.get(&id)).any(|t| t.settled.offset < archived.offset.min(record.base))
+        let Some(stream) = self.streams.get(&id) else { return false };
+        let mut behind = self.lanes.iter().filter_map(|l| l.tracks.get(&id)).map(|t| t.settled.offset);
+        behind.any(|at| at < record.frontier.offset && stream.is_archived(at))
     }
 }
 

@@ -1,0 +1,115 @@
+//! Genuine V2Ray under load, while its log is rotated: every connection is in the output once.
+//!
+//! A short run by default; `WAYBILL_V2RAY_SECONDS` makes it longer.
+
+use std::collections::HashMap;
+use std::fs;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use waybill_tests::face;
+use waybill_tests::policy::{self, Policy, with};
+use waybill_tests::room;
+use waybill_tests::skip;
+use waybill_tests::v2ray::{self, V2Ray};
+use waybill_tests::wait::await_true;
+
+/// Connections at a time.
+const CLIENTS: u64 = 4;
+/// See the documentation: the bound, and what a live file keeps beyond it.
+const LIVE: u64 = (64 << 10) + (192 << 10);
+
+fn rotated(name: &str, rotation: impl FnOnce(&V2Ray) -> Value, check: impl Fn(&V2Ray) -> Result<()>) -> Result<()> {
+    if !v2ray::is_installed() {
+        return skip::skip(name, "v2ray is not installed");
+    }
+    let span = Duration::from_secs(std::env::var("WAYBILL_V2RAY_SECONDS").map_or(Ok(12), |text| text.parse())?);
+    room::within(name, |room| {
+        let folder = room.logs().join("v2ray");
+        let mut proxy = V2Ray::start(&folder)?;
+        let source = with(
+            policy::source("access", &format!("{}/access*.log", folder.display()), "V2RayAccess"),
+            "/rotation",
+            rotation(&proxy),
+        );
+        let policy = Policy::new("v2ray").source(source).sink(policy::file("archive", &room.archive()));
+        let mut agent = room.agent(&policy)?;
+        agent.start()?;
+        let (over, made) = (AtomicBool::new(false), AtomicU64::new(0));
+        let done: Result<()> = std::thread::scope(|scope| {
+            let clients: Vec<_> = (0..CLIENTS)
+                .map(|client| {
+                    let (proxy, over, made) = (&proxy, &over, &made);
+                    scope.spawn(move || -> Result<u64> {
+                        let mut count = 0;
+                        while !over.load(Ordering::Relaxed) {
+                            proxy.request(&format!("c{client}-{count}.{}.test", "long-name.".repeat(12)))?;
+                            count += 1;
+                            made.fetch_add(1, Ordering::Relaxed);
+                        }
+                        Ok(count)
+                    })
+                })
+                .collect();
+            let began = Instant::now();
+            let mut verdict = Ok(());
+            while began.elapsed() < span && verdict.is_ok() {
+                verdict = agent.check_alive().and_then(|()| check(&proxy));
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            over.store(true, Ordering::Relaxed);
+            for client in clients {
+                client.join().map_err(|_| anyhow::anyhow!("a client panicked"))??;
+            }
+            verdict
+        });
+        done?;
+        proxy.check_alive().context("V2Ray was ended by its rotation")?;
+        let made = made.into_inner();
+        await_true("all has come", Duration::from_secs(30), || {
+            let lanes = agent.asker().lanes()?;
+            Ok(lanes.iter().all(|lane| lane.term("pending").bytes == 0))
+        })?;
+        agent.stop()?;
+        let output = room.output()?;
+        let mut seen: HashMap<String, u32> = HashMap::new();
+        for text in output.texts("access") {
+            let text = String::from_utf8_lossy(&text).into_owned();
+            if let Some(name) =
+                text.split("tcp:").find_map(|part| part.split('.').next().filter(|n| n.starts_with('c')))
+            {
+                *seen.entry(name.to_owned()).or_default() += 1;
+            }
+        }
+        let archives = output.actions("archive_made").count();
+        println!("{made} connections, {} names, {archives} archives", seen.len());
+        ensure!(seen.values().all(|n| *n == 1), "a connection came more than once");
+        ensure!(seen.len() as u64 == made, "{made} connections were made, {} came", seen.len());
+        ensure!(archives >= 3, "only {archives} archives: nothing was proved");
+        for lane in face::lanes(&agent.inspect()?)? {
+            lane.balance()?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn collapse_under_genuine_v2ray() -> Result<()> {
+    let began = |proxy: &V2Ray| {
+        let len = fs::metadata(&proxy.access)?.len();
+        ensure!(len < 2 * LIVE, "the live file has {len} bytes");
+        Ok(())
+    };
+    rotated("v2ray-collapse", |_| json!({"mode": "Collapse", "maxSize": "64Ki"}), began)
+}
+
+#[test]
+fn rename_by_the_api_of_genuine_v2ray() -> Result<()> {
+    let rotation = |proxy: &V2Ray| {
+        let reopen = json!({"type": "V2RayApi", "address": format!("127.0.0.1:{}", proxy.api)});
+        json!({"mode": "Rename", "maxSize": "64Ki", "reopen": reopen})
+    };
+    rotated("v2ray-rename", rotation, |_| Ok(()))
+}
