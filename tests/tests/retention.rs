@@ -129,6 +129,39 @@ fn evict_enters_the_loss_first() -> Result<()> {
 }
 
 #[test]
+fn a_crash_in_a_removal_costs_nothing() -> Result<()> {
+    for step in ["prune-entered", "pruned"] {
+        room::within(&format!("retention-{step}"), |room| {
+            let policy = Policy::new("retention")
+                .source(kept(room, &json!({"maxFiles": 2})))
+                .sink(policy::file("archive", &room.archive()));
+            let mut scene = Scene::with(room, &policy)?;
+            let mut live = scene.create("app.log")?;
+            scene.agent.set("WAYBILL_FAULT", step);
+            scene.start()?;
+            await_true("the agent comes to the fault", SOON, || {
+                scene.write(&mut live, 100)?;
+                std::thread::sleep(std::time::Duration::from_millis(5));
+                Ok(scene.agent.check_alive().is_err())
+            })?;
+            scene.agent.set("WAYBILL_FAULT", "");
+            scene.start()?;
+            let folder = room.logs().join("app");
+            await_true("two are left", SOON, || {
+                scene.write(&mut live, 20)?;
+                Ok(archives(&folder)?.len() <= 2)
+            })?;
+            scene.settle()?;
+            ensure!(inspect(&scene)?.0, "an archive is not as it was made, or is entered and gone");
+            let totals = scene.judge()?;
+            ensure!(totals.entered == 0 && totals.delivered == totals.lines, "{totals}");
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
 fn a_kill_switch_in_hold_holds_retention() -> Result<()> {
     room::within("retention-switch", |room| {
         let policy = Policy::new("retention")

@@ -209,7 +209,9 @@ impl Engine {
         for (path, found) in self.discovery.found() {
             let Some(key) = self.by_path.get(path).filter(|_| Some(found.source) == index) else { continue };
             let Some((made, size, owed, stream)) = self.rotated_file(key) else { continue };
-            if self.retention.under_way.contains(key) || found.link {
+            let leaves =
+                self.retention.under_way.contains(key) || self.retention.entered.iter().any(|(_, v)| v.key == *key);
+            if leaves || found.link {
                 continue;
             }
             let folder = path.parent().unwrap_or(Path::new("/")).to_owned();

@@ -46,6 +46,7 @@ pub(super) struct Rotations {
     /// Writers of renamed files that were asked to open a new one.
     asked: HashMap<StreamId, rename::Asked>,
     looked: Option<Instant>,
+    cycles_looked: Option<Instant>,
 }
 
 /// The rotation of one live file.
