@@ -279,11 +279,19 @@ fn an_archive_that_someone_removed_is_a_loss_with_an_entry() -> Result<()> {
         fs::remove_file(&slow)?;
         scene.await_idle()?;
         let losses = scene.output()?.losses().count();
-        ensure!(losses >= 1, "the loss was not entered");
+        ensure!(losses == 2, "{losses} losses were entered");
         for lane in face::lanes(&scene.agent.inspect()?)? {
             lane.balance()?;
+            ensure!((lane.term("lost").bytes > 0) == (lane.name == "slow"), "{}: {lane}", lane.name);
         }
-        scene.judge()?;
-        Ok(())
+        let came = waybill_tests::output::Output::read(&slow.join("audit.log"))?.texts("app");
+        let all = scene.output()?.texts("app");
+        ensure!(
+            came.len() < all.len() && came.iter().all(|text| all.contains(text)),
+            "{} of {}",
+            came.len(),
+            all.len()
+        );
+        scene.stop()
     })
 }

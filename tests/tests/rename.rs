@@ -38,10 +38,18 @@ impl Writer {
     }
 
     /// Ends it in good order.
-    fn finish(mut self, room: &Room) -> Result<()> {
+    fn finish(&mut self, room: &Room) -> Result<()> {
         fs::write(stop(room), "")?;
         ensure!(self.child.wait()?.success(), "the writer failed");
         Ok(())
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if let Err(error) = self.child.kill().and_then(|()| self.child.wait().map(drop)) {
+            println!("failed to end the writer: {error}");
+        }
     }
 }
 
@@ -96,7 +104,7 @@ fn all_came(room: &Room, agent: &mut Agent) -> Result<()> {
 #[test]
 fn a_writer_that_reopens_is_rotated_and_compressed() -> Result<()> {
     room::within("rename", |room| {
-        let writer = Writer::start(room, "exec >>$log")?;
+        let mut writer = Writer::start(room, "exec >>$log")?;
         let mut agent = room.agent(&renaming(room, &writer))?;
         agent.start()?;
         let folder = room.logs().join("app");
@@ -118,7 +126,7 @@ fn a_writer_that_reopens_is_rotated_and_compressed() -> Result<()> {
 #[test]
 fn a_writer_that_does_not_reopen_is_reported_and_nothing_is_compressed_under_it() -> Result<()> {
     room::within("rename-deaf", |room| {
-        let writer = Writer::start(room, "")?;
+        let mut writer = Writer::start(room, "")?;
         let mut agent = room.agent(&renaming(room, &writer))?;
         agent.start()?;
         let folder = room.logs().join("app");
@@ -137,7 +145,7 @@ fn a_writer_that_does_not_reopen_is_reported_and_nothing_is_compressed_under_it(
 fn a_crash_at_every_step_of_a_rename_costs_nothing() -> Result<()> {
     for step in ["rename-renamed", "rename-reopened", "archive-entered", "archive-renamed"] {
         room::within(&format!("rename-{step}"), |room| {
-            let writer = Writer::start(room, "exec >>$log")?;
+            let mut writer = Writer::start(room, "exec >>$log")?;
             let mut agent = room.agent(&renaming(room, &writer))?;
             agent.set("WAYBILL_FAULT", step);
             agent.start()?;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::lane::Gate;
 use crate::lane::kill_switch::{self, Effect};
 use crate::plan::SinkKind;
 use crate::rotate::fault;
@@ -36,6 +37,8 @@ pub(super) struct Retention {
     entered: Vec<(u64, Victim)>,
     /// Handed to the archivist.
     under_way: HashSet<FileKey>,
+    /// Streams of which something goes that is under way: nothing more of them is handed over until it has come back.
+    recalled: HashSet<StreamId>,
     /// Sources whose file system has too little free.
     pressed: HashSet<String>,
     /// Of these it was said that nothing more can be removed.
@@ -68,8 +71,14 @@ impl Engine {
             self.retention.under_way.insert(victim.key);
             self.send_job(Job::Remove(victim));
         }
-        if self.retention.looked.is_some_and(|at| now.mono.duration_since(at) < LOOK) || self.draining.is_some() {
+        let recalled = !self.retention.recalled.is_empty();
+        let early = self.retention.looked.is_some_and(|at| now.mono.duration_since(at) < LOOK) && !recalled;
+        if early || self.draining.is_some() {
             return;
+        }
+        // What is still to be recalled is found anew.
+        for id in std::mem::take(&mut self.retention.recalled) {
+            self.streams.get_mut(&id).into_iter().for_each(|s| s.active = true);
         }
         self.retention.looked = Some(now.mono);
         self.watch_clock(now);
@@ -305,6 +314,7 @@ impl Engine {
         let waits = self.lanes.iter().filter_map(|l| l.tracks.get(&id)).any(|t| behind(t) && t.under_way() > 0);
         let Some(record) = self.store.model().streams.get(&id).cloned() else { return true };
         if waits {
+            self.recall(id);
             return false;
         }
         let lanes: Vec<u32> =
@@ -312,6 +322,22 @@ impl Engine {
         self.lose_to(id, &record, &lanes, (path, "its retention was over before it was delivered"), end, now);
         self.put_cursors();
         true
+    }
+
+    /// Calls back what lanes have under way of a stream: a sink that cannot deliver would hold on to it for ever.
+    fn recall(&mut self, id: StreamId) {
+        if !self.retention.recalled.insert(id) {
+            return;
+        }
+        for lane in self.lanes.iter_mut().filter(|l| l.tracks.get(&id).is_some_and(|t| t.under_way() > 0)) {
+            lane.gate.shut();
+            lane.gate = Gate::default();
+        }
+    }
+
+    /// Whether nothing of a stream is handed over at the moment.
+    pub(super) fn is_recalled(&self, id: StreamId) -> bool {
+        self.retention.recalled.contains(&id)
     }
 
     /// A file was removed, or could not be.

@@ -338,7 +338,7 @@ impl Engine {
         let record = self.store.model().streams.get(&id)?;
         let archive = self.store.model().archives.get(&number)?;
         let stream = self.streams.get(&id)?;
-        let block = self.rotations.under_way.get(&id)?.block;
+        let block = self.rotations.under_way.get(&id).filter(|r| r.renamed.is_none())?.block;
         let to = collapse::cut_at(stream.base, archive.extent.to, record.frontier.offset, block);
         let file = stream.duplicate().ok().flatten().filter(|_| to > stream.base)?;
         Some((file, to))

@@ -115,8 +115,9 @@ impl Engine {
             };
             let live = bytes_path(&record.renamed_from);
             if matches!(&stream.place, Place::At(path) if *path == live) {
-                // A crash came before it was renamed.
-                if !self.first_scan {
+                // A crash came before it was renamed; or the folder was not looked at since.
+                use std::os::unix::fs::MetadataExt as _;
+                if std::fs::symlink_metadata(&live).is_ok_and(|m| m.ino() == stream.key.ino) {
                     self.store.put(Kind::StreamPut(StreamRecord { renamed_from: Vec::new(), ..record }));
                 }
                 continue;
