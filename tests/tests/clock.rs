@@ -41,7 +41,7 @@ fn no_archive_is_overwritten_and_none_is_empty() -> Result<()> {
         let mut scene = Scene::with(room, &policy)?;
         let mut live = scene.create("app.log")?;
         let clock = room.path().join("clock");
-        let set = |time: &str| fs::write(&clock, format!("@{time}\n"));
+        let set = |time: &str| fs::write(&clock, format!("{time}\n"));
         set("2026-10-31 21:30:00")?;
         scene.agent.set("LD_PRELOAD", library.to_str().context("a path is text")?);
         scene.agent.set("FAKETIME_TIMESTAMP_FILE", clock.to_str().context("a path is text")?);

@@ -39,6 +39,7 @@ pub(super) struct Retention {
     under_way: HashSet<FileKey>,
     /// Streams of which something goes that is under way: nothing more of them is handed over until it has come back.
     recalled: HashSet<StreamId>,
+    recalled_before: HashSet<StreamId>,
     /// Sources whose file system has too little free.
     pressed: HashSet<String>,
     /// Of these it was said that nothing more can be removed.
@@ -77,8 +78,9 @@ impl Engine {
             return;
         }
         // What is still to be recalled is found anew.
-        for id in std::mem::take(&mut self.retention.recalled) {
-            self.streams.get_mut(&id).into_iter().for_each(|s| s.active = true);
+        self.retention.recalled_before = std::mem::take(&mut self.retention.recalled);
+        for id in &self.retention.recalled_before {
+            self.streams.get_mut(id).into_iter().for_each(|s| s.active = true);
         }
         self.retention.looked = Some(now.mono);
         self.watch_clock(now);
@@ -326,7 +328,8 @@ impl Engine {
 
     /// Calls back what lanes have under way of a stream: a sink that cannot deliver would hold on to it for ever.
     fn recall(&mut self, id: StreamId) {
-        if !self.retention.recalled.insert(id) {
+        // Once: what others have under way with the lane goes again too.
+        if !self.retention.recalled.insert(id) || self.retention.recalled_before.contains(&id) {
             return;
         }
         for lane in self.lanes.iter_mut().filter(|l| l.tracks.get(&id).is_some_and(|t| t.under_way() > 0)) {

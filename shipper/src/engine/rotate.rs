@@ -32,7 +32,7 @@ use super::{Engine, Now};
 /// How often it is looked whether a file is to be rotated.
 const LOOK: Duration = Duration::from_millis(250);
 /// A file that could not be rotated is tried again after this.
-const AGAIN: Duration = Duration::from_secs(60);
+const AGAIN: Duration = Duration::from_secs(15);
 /// Names that are tried for one archive, if others take them meanwhile.
 const NAMES: u32 = 8;
 
