@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::plan::RotationMode;
 use crate::rotate::collapse::{self, Block, Site};
 use crate::rotate::cycle::LiveName;
 use crate::rotate::piece::{Piece, Written};
@@ -194,8 +195,7 @@ impl Engine {
             Done::Removed(victim, result) => self.removed(&victim, result),
             Done::Cut(id, result) => {
                 if let Err(error) = result {
-                    tracing::warn!(stream = %id, %error, "failed to cut a live file; it is looked at again");
-                    self.abort(id);
+                    self.refuse_rotation(id, &format!("its front cannot be cut off: {error}"), now);
                 }
                 self.resolve_cut(id, now);
             }
@@ -208,8 +208,12 @@ impl Engine {
         rotation.block = block;
         let path = rotation.path.clone();
         let source = self.store.model().streams.get(&id).map(|r| r.source.clone()).unwrap_or_default();
+        let renames = self.plan.sources.iter().any(|s| {
+            s.name == source && s.rotation.as_ref().is_some_and(|r| matches!(r.mode, RotationMode::Rename(_)))
+        });
         match self.must_refuse(&source, &path, protects, now) {
             Some(reason) => self.refuse_rotation(id, &reason, now),
+            None if renames => self.begin_rename(id, now),
             None => self.next_piece(id, now),
         }
     }
@@ -229,9 +233,13 @@ impl Engine {
         }
     }
 
-    fn is_live_protected(&self, id: StreamId) -> bool {
+    /// Enters, beforehand, that a protected live file loses its attribute.
+    fn say_lifted(&mut self, id: StreamId, what_for: &str, now: Now) {
         let source = self.streams.get(&id).and_then(|s| self.plan.sources.get(s.source?));
-        source.is_some_and(|s| s.protect.live)
+        if source.is_some_and(|s| s.protect.live) {
+            let message = format!("stream {id}: its live file is append-only, and is not {what_for}");
+            self.store.enter(now.wall, Action::ProtectionLifted, message, &json!({"stream": id.to_string()}));
+        }
     }
 
     /// Lets go of a rotation. What it has done so far stays.
@@ -359,9 +367,8 @@ impl Engine {
         });
         self.adopt_archive(number, intent.clone(), now);
         self.protect_archive(number);
-        if intent.is_some() && self.is_live_protected(id) {
-            let message = format!("stream {id}: its live file is append-only, and is not while its front is cut off");
-            self.store.enter(now.wall, Action::ProtectionLifted, message, &json!({"stream": id.to_string()}));
+        if intent.is_some() {
+            self.say_lifted(id, "while its front is cut off", now);
         }
         let ticket = self.store.flush();
         if let Some(rotation) = self.rotations.under_way.get_mut(&id) {

@@ -35,6 +35,8 @@ pub enum Job {
         site: Site,
         /// Where its archives go.
         folder: Arc<OwnedFd>,
+        /// Its front is to be cut off.
+        collapses: bool,
         /// What is to be protected.
         protect: waybill_crds::Protect,
     },
@@ -154,10 +156,10 @@ fn run(queue: &Receiver<Job>, tell: &dyn Fn(Done)) {
     }
     for job in queue {
         tell(match job {
-            Job::Examine { stream, site, folder, protect } => {
+            Job::Examine { stream, site, folder, collapses, protect } => {
                 let archives = if protect.archives { immutable::trial(&folder, Flag::Immutable) } else { Ok(()) };
                 let live = if protect.live { immutable::trial(&site.folder, Flag::AppendOnly) } else { Ok(()) };
-                Done::Examined(stream, examine(&site), archives.and(live))
+                Done::Examined(stream, if collapses { examine(&site) } else { Ok(0) }, archives.and(live))
             }
             Job::Guard(guard) => {
                 let done = self::guard(&guard);

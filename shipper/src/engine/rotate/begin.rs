@@ -138,12 +138,10 @@ impl Engine {
             step: Step::Working,
         };
         self.rotations.under_way.insert(id, rotation);
-        if matches!(self.rotation_plan(&record).map(|p| &p.mode), Some(RotationMode::Rename(_))) {
-            return self.begin_rename(id, record, now);
-        }
         let source = self.plan.sources.iter().find(|s| s.name == record.source);
         let protect = source.map(|s| s.protect.clone()).unwrap_or_default();
-        self.submit(id, Job::Examine { stream: id, site, folder: archives, protect });
+        let collapses = self.rotation_plan(&record).is_some_and(|p| p.mode == RotationMode::Collapse);
+        self.submit(id, Job::Examine { stream: id, site, folder: archives, collapses, protect });
     }
 
     /// The folder of the live file, and that of its archives with its path.

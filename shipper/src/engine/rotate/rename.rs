@@ -43,7 +43,9 @@ pub(super) struct Asked {
 
 impl Engine {
     /// Enters under which name a live file was, and has it renamed.
-    pub(super) fn begin_rename(&mut self, id: StreamId, record: StreamRecord, now: Now) {
+    pub(super) fn begin_rename(&mut self, id: StreamId, now: Now) {
+        let Some(record) = self.store.model().streams.get(&id).cloned() else { return self.abort(id) };
+        self.say_lifted(id, "any more when it is renamed", now);
         let Some(rotation) = self.rotations.under_way.get_mut(&id) else { return };
         let renamed_from = path_bytes(&rotation.path);
         self.store.put(Kind::StreamPut(StreamRecord { renamed_from, rotation: now.wall, ..record }));
