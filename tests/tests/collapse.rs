@@ -30,6 +30,7 @@ fn collapsing(room: &Room, compression: &str) -> Policy {
         "/rotation",
         json!({"mode": "Collapse", "maxSize": "64Ki", "compression": compression}),
     );
+    let source = with(source, "/retention", json!({"maxFiles": 0}));
     Policy::new("collapse").source(source).sink(policy::file("archive", &room.archive()))
 }
 

@@ -209,7 +209,7 @@ fn resolve_source(source: &crds::Source, path: &str, findings: &mut Vec<Finding>
         start_now: file.start_at == crds::StartAt::Now,
         settings,
         rotation,
-        retention: source.retention.as_ref().map(bounds),
+        retention: source.effective_retention().as_ref().map(bounds),
         protect: source.protect.clone(),
     })
 }
