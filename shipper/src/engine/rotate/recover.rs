@@ -9,9 +9,9 @@ use serde_json::json;
 
 use crate::rotate::collapse::{self, Outcome};
 use crate::rotate::piece::{self, TEMPORARY};
+use crate::source::archived;
 use crate::source::digest::{self, Digest};
 use crate::source::identity::{Candidate, read_full};
-use crate::source::root::Look;
 use crate::source::stream::{Place, bytes_path};
 use crate::state::StreamId;
 use crate::state::entry::{ArchiveRecord, FileKey, Kind, Position, StreamRecord};
@@ -41,12 +41,10 @@ impl Engine {
     pub(super) fn resolve_planned(&mut self, number: u64, now: Now) {
         let Some(archive) = self.store.model().archives.get(&number).cloned() else { return };
         let path = bytes_path(&archive.extent.path);
-        let is_there = std::fs::symlink_metadata(&path).is_ok()
-            && File::open(&path).and_then(|f| Look::at_file(&f)).is_ok_and(|look| {
-                look.key.ino == archive.extent.file.ino
-                    && look.key.born == archive.extent.file.born
-                    && look.size == archive.size
-            });
+        let is_there = archived::open_plain(&path).is_ok_and(|(_, look)| {
+            (look.key.ino, look.key.born) == (archive.extent.file.ino, archive.extent.file.born)
+                && look.size == archive.size
+        });
         let folder = path.parent().unwrap_or(Path::new("/"));
         let name = path.file_name().unwrap_or_default();
         let mut temporary = OsString::from(TEMPORARY);

@@ -4,7 +4,6 @@
 //! like one that someone else renamed; it is compressed when its writer has let go of it and every lane has all of it, and removed when
 //! its archive is entered.
 
-use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,9 +15,9 @@ use crate::rotate::collapse::Site;
 use crate::rotate::cycle::{LiveName, suffix};
 use crate::rotate::piece::Piece;
 use crate::rotate::worker::Job;
+use crate::source::archived;
 use crate::source::decompress::Compression;
 use crate::source::lease::Writers;
-use crate::source::root::Look;
 use crate::source::stream::{Place, bytes_path, framing_of, path_bytes};
 use crate::state::StreamId;
 use crate::state::entry::{Kind, Position, StreamRecord};
@@ -176,8 +175,8 @@ impl Engine {
             engine.store.put(Kind::StreamPut(StreamRecord { renamed_from: Vec::new(), ..record.clone() }));
             false
         };
-        let file = match File::open(&path).and_then(|f| Ok((Look::at_file(&f)?, f))) {
-            Ok((look, file)) if look.key == key && plan.compression != Compression::None => file,
+        let file = match archived::open_plain(&path) {
+            Ok((file, look)) if look.key == key && plan.compression != Compression::None => file,
             // Someone else moved or removed it, or it is to stay as it is.
             _ => return done(self),
         };
