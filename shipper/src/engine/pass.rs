@@ -79,10 +79,7 @@ impl Engine {
         let Some(record) = self.store.model().streams.get(&id).cloned() else { return Step::Drained };
         let Some(source) = self.streams.get(&id).and_then(|s| s.source) else { return Step::Drained };
         let Some(name) = self.plan.sources.get(source).map(|s| s.name.clone()) else { return Step::Drained };
-        if self.streams.get(&id).is_some_and(|s| s.cutting)
-            || self.is_recalled(id)
-            || self.holds_for_predecessor(id, now)
-        {
+        if self.streams.get(&id).is_some_and(|s| s.cutting) || self.holds_for_predecessor(id, now) {
             return Step::Blocked;
         }
         // A lane that is full or held now still wants the rest later, also if nothing else happens to the file.
@@ -145,7 +142,10 @@ impl Engine {
             let discard = range.filter(|r| r.from <= track.sent.offset).map(|r| r.to);
             let upto = range.filter(|r| r.from > track.sent.offset).map(|r| r.from);
             let pressed = self.is_pressed(&lane.plan.kind, lane.plan.required);
-            let held = pressed || effect == Effect::Hold || (effect == Effect::Discard && discard.is_none());
+            let held = pressed
+                || self.is_recalled(lane.number, id)
+                || effect == Effect::Hold
+                || (effect == Effect::Discard && discard.is_none());
             let full = if discard.is_some() { track.under_way() > 0 } else { lane.weight >= window };
             if held || full {
                 others = true;

@@ -37,9 +37,9 @@ pub(super) struct Retention {
     entered: Vec<(u64, Victim)>,
     /// Handed to the archivist.
     under_way: HashSet<FileKey>,
-    /// Streams of which something goes that is under way: nothing more of them is handed over until it has come back.
-    recalled: HashSet<StreamId>,
-    recalled_before: HashSet<StreamId>,
+    /// Lanes that have something under way of a stream of which it goes: they get nothing more of it until that has come back.
+    recalled: HashSet<(u32, StreamId)>,
+    recalled_before: HashSet<(u32, StreamId)>,
     /// Sources whose file system has too little free.
     pressed: HashSet<String>,
     /// Of these it was said that nothing more can be removed.
@@ -79,7 +79,7 @@ impl Engine {
         }
         // What is still to be recalled is found anew.
         self.retention.recalled_before = std::mem::take(&mut self.retention.recalled);
-        for id in &self.retention.recalled_before {
+        for (_, id) in &self.retention.recalled_before {
             self.streams.get_mut(id).into_iter().for_each(|s| s.active = true);
         }
         self.retention.looked = Some(now.mono);
@@ -316,7 +316,7 @@ impl Engine {
         let waits = self.lanes.iter().filter_map(|l| l.tracks.get(&id)).any(|t| behind(t) && t.under_way() > 0);
         let Some(record) = self.store.model().streams.get(&id).cloned() else { return true };
         if waits {
-            self.recall(id);
+            self.recall(id, end);
             return false;
         }
         let lanes: Vec<u32> =
@@ -326,21 +326,25 @@ impl Engine {
         true
     }
 
-    /// Calls back what lanes have under way of a stream: a sink that cannot deliver would hold on to it for ever.
-    fn recall(&mut self, id: StreamId) {
-        // Once: what others have under way with the lane goes again too.
-        if !self.retention.recalled.insert(id) || self.retention.recalled_before.contains(&id) {
-            return;
-        }
-        for lane in self.lanes.iter_mut().filter(|l| l.tracks.get(&id).is_some_and(|t| t.under_way() > 0)) {
-            lane.gate.shut();
-            lane.gate = Gate::default();
+    /// Calls back what lanes have under way of a stream before a place: a sink that cannot deliver would hold on to it for ever.
+    fn recall(&mut self, id: StreamId, end: Position) {
+        for lane in &mut self.lanes {
+            let waits = |t: &crate::lane::track::Track| t.under_way() > 0 && t.settled.offset < end.offset;
+            if !lane.tracks.get(&id).is_some_and(waits) {
+                continue;
+            }
+            let key = (lane.number, id);
+            // Once: what the lane has of other streams goes again too.
+            if self.retention.recalled.insert(key) && !self.retention.recalled_before.contains(&key) {
+                lane.gate.shut();
+                lane.gate = Gate::default();
+            }
         }
     }
 
-    /// Whether nothing of a stream is handed over at the moment.
-    pub(super) fn is_recalled(&self, id: StreamId) -> bool {
-        self.retention.recalled.contains(&id)
+    /// Whether a lane gets nothing of a stream at the moment.
+    pub(super) fn is_recalled(&self, lane: u32, id: StreamId) -> bool {
+        self.retention.recalled.contains(&(lane, id))
     }
 
     /// A file was removed, or could not be.
