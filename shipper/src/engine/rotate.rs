@@ -190,6 +190,7 @@ impl Engine {
             Done::Named(id, Ok(block)) => self.intend(id, block, now),
             Done::Named(id, Err(error)) => self.not_named(id, &error, now),
             Done::Renamed(id, result) => self.renamed(id, result, now),
+            Done::Sealed(id, result) => self.sealed(id, result, now),
             Done::Reopened(id, Err(why)) => self.say_not_reopened(id, &why, now),
             Done::Reopened(_, Ok(())) => {}
             Done::Removed(victim, result) => self.removed(&victim, result),
@@ -250,12 +251,15 @@ impl Engine {
     /// Says once a while why a file is not rotated.
     fn refuse_rotation(&mut self, id: StreamId, reason: &str, now: Now) {
         let rotation = self.rotations.under_way.remove(&id);
-        let Some(stream) = self.streams.get(&id) else { return };
-        let known = self.rotations.refused.insert(stream.key, (now.mono, reason.to_owned()));
+        let stream = self.streams.get(&id);
+        let renamed = rotation.as_ref().and_then(|r| r.renamed.as_ref()).map(|(_, key)| *key);
+        let Some(key) = renamed.or(stream.map(|s| s.key)) else { return };
+        let stream_path = stream.and_then(|s| s.path()).map(ToOwned::to_owned);
+        let known = self.rotations.refused.insert(key, (now.mono, reason.to_owned()));
         if known.is_some_and(|(_, before)| before == reason) {
             return;
         }
-        let path = rotation.map(|r| r.path).or_else(|| stream.path().map(ToOwned::to_owned)).unwrap_or_default();
+        let path = rotation.map(|r| r.path).or(stream_path).unwrap_or_default();
         let fields = json!({"stream": id.to_string(), "path": path.to_string_lossy(), "reason": reason});
         let message = format!("{} is not rotated: {reason}", path.display());
         self.store.enter(now.wall, Action::RotationRefused, message, &fields);
@@ -412,7 +416,9 @@ impl Engine {
         let Some(rotation) = self.rotations.under_way.get_mut(&id) else { return };
         let Step::Naming { number, .. } = rotation.step else { return };
         rotation.names_tried += 1;
-        let again = error.kind() == std::io::ErrorKind::AlreadyExists && rotation.names_tried < NAMES;
+        let again = error.kind() == std::io::ErrorKind::AlreadyExists
+            && rotation.names_tried < NAMES
+            && rotation.renamed.is_none();
         self.resolve_planned(number, now);
         if again {
             self.next_piece(id, now);
@@ -442,9 +448,13 @@ impl Engine {
     /// Everything that was to be archived is.
     fn end_rotation(&mut self, id: StreamId) {
         let Some(rotation) = self.rotations.under_way.remove(&id) else { return };
-        if let Some(record) = self.store.model().streams.get(&id).cloned() {
-            self.store.put(Kind::StreamPut(StreamRecord { cycle_began: rotation.began, ..record }));
+        let Some(mut record) = self.store.model().streams.get(&id).cloned() else { return };
+        if rotation.renamed.is_some() {
+            record.renamed_from = Vec::new();
+        } else {
+            record.cycle_began = rotation.began;
         }
+        self.store.put(Kind::StreamPut(record));
     }
 
     /// Tells a stream which archives it has.

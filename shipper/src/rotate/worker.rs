@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
+use crate::source::archived;
 use crate::source::root::Look;
 use crate::state::StreamId;
 use crate::state::entry::{Cut, FileKey};
@@ -74,6 +75,8 @@ pub enum Job {
         /// How the writer is asked.
         reopen: Reopen,
     },
+    /// Digest a renamed file that is an archive as it is.
+    Seal(StreamId, File),
     /// Ask a writer again.
     Reopen(StreamId, Reopen),
     /// Remove a file whose retention is over.
@@ -121,6 +124,8 @@ pub enum Done {
     Cut(StreamId, io::Result<()>),
     /// The file has another name; whether its writer could be asked.
     Renamed(StreamId, io::Result<Result<(), String>>),
+    /// Size in bytes and BLAKE3 of the file.
+    Sealed(StreamId, io::Result<(u64, Vec<u8>)>),
     /// The writer was asked again.
     Reopened(StreamId, Result<(), String>),
     /// The file is gone, or was not there any more.
@@ -182,6 +187,10 @@ fn run(queue: &Receiver<Job>, tell: &dyn Fn(Done)) {
                     asked
                 });
                 Done::Renamed(stream, renamed)
+            }
+            Job::Seal(stream, file) => {
+                let sealed = archived::digest(&file).and_then(|digest| Ok((file.metadata()?.len(), digest)));
+                Done::Sealed(stream, sealed)
             }
             Job::Reopen(stream, how) => Done::Reopened(stream, reopen::reopen(&how)),
             Job::Remove(victim) => {

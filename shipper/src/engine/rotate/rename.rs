@@ -20,7 +20,7 @@ use crate::source::decompress::Compression;
 use crate::source::lease::Writers;
 use crate::source::stream::{Place, bytes_path, framing_of, path_bytes};
 use crate::state::StreamId;
-use crate::state::entry::{Kind, Position, StreamRecord};
+use crate::state::entry::{ArchiveRecord, Extent, Kind, Position, StreamRecord};
 use crate::state::ledger::Action;
 
 use super::super::{Engine, Now};
@@ -166,7 +166,7 @@ impl Engine {
         self.store.enter(now.wall, Action::RotationRefused, message, &fields);
     }
 
-    /// Has a renamed file archived as a whole. False if that is not possible now.
+    /// Has a renamed file archived as a whole; one that is not compressed is an archive as it is. False if that is not possible now.
     fn compress_renamed(&mut self, id: StreamId, record: &StreamRecord, now: Now) -> bool {
         let Some(plan) = self.rotation_plan(record).cloned() else { return false };
         let path = bytes_path(&record.extents.last().map(|e| e.path.clone()).unwrap_or_default());
@@ -176,10 +176,14 @@ impl Engine {
             false
         };
         let file = match archived::open_plain(&path) {
-            Ok((file, look)) if look.key == key && plan.compression != Compression::None => file,
-            // Someone else moved or removed it, or it is to stay as it is.
+            Ok((file, look)) if look.key == key => file,
+            // Someone else moved or removed it.
             _ => return done(self),
         };
+        let from = record.archived.map_or(record.base, |p| p.offset);
+        if from >= record.digest_end() {
+            return done(self);
+        }
         if self.rotations.refused.get(&key).is_some_and(|(at, _)| now.mono.duration_since(*at) < super::AGAIN) {
             return false;
         }
@@ -189,11 +193,11 @@ impl Engine {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned() + suffix(plan.compression);
         let piece = Piece {
             live: file,
-            base: 0,
+            base: record.base,
             stream: id,
             framing: framing_of(record),
-            from: 0,
-            start: Position::at(record.begins_at),
+            from,
+            start: record.archived.unwrap_or(Position::at(record.begins_at.max(from))),
             limit: record.digest_end(),
             whole: Some((name, record.frontier)),
             compression: plan.compression,
@@ -216,8 +220,45 @@ impl Engine {
             step: Step::Working,
         };
         self.rotations.under_way.insert(id, rotation);
-        self.submit(id, Job::Archive(Box::new(piece)));
+        let job = match plan.compression {
+            Compression::None => Job::Seal(id, piece.live),
+            Compression::Gzip | Compression::Zstd => Job::Archive(Box::new(piece)),
+        };
+        self.submit(id, job);
         true
+    }
+
+    /// A renamed file that stays as it is becomes an archive.
+    pub(super) fn sealed(&mut self, id: StreamId, result: std::io::Result<(u64, Vec<u8>)>, now: Now) {
+        let (size, digest) = match result {
+            Ok(sealed) => sealed,
+            Err(error) => return self.refuse_rotation(id, &format!("it cannot be archived: {error}"), now),
+        };
+        let Some(rotation) = self.rotations.under_way.remove(&id) else { return };
+        let (Some(record), Some((path, file))) = (self.store.model().streams.get(&id).cloned(), rotation.renamed)
+        else {
+            return;
+        };
+        let from = record.archived.map_or(record.base, |p| p.offset);
+        let number = self.store.model().archives_last + 1;
+        let extent = Extent { from, to: record.digest_end(), path: path_bytes(&path), file, compression: 0, digest };
+        self.store.put(Kind::ArchivePut(ArchiveRecord {
+            number,
+            stream: record.id.clone(),
+            source: record.source.clone(),
+            live: record.renamed_from.clone(),
+            extent,
+            size,
+            begin: record.archived.unwrap_or(Position::at(record.begins_at.max(from))),
+            end: record.frontier,
+            made: now.wall,
+            rotation: rotation.began,
+            phase: ArchiveRecord::PLANNED,
+            immutable: false,
+        }));
+        self.store.put(Kind::StreamPut(StreamRecord { renamed_from: Vec::new(), ..record }));
+        self.adopt_archive(number, None, now);
+        self.protect_archive(number);
     }
 
     /// The archive of a renamed file is entered: the file itself goes.
