@@ -216,13 +216,15 @@ impl Engine {
             let owed = self.is_archive_owed(archive);
             group.add(archive.made, archive.size, owed, Member::Archive(archive.number));
         }
+        let archives: HashSet<FileKey> = model.archives.values().map(|a| a.extent.file).collect();
         let index = self.plan.sources.iter().position(|s| s.name == source);
         for (path, found) in self.discovery.found() {
             let Some(key) = self.by_path.get(path).filter(|_| Some(found.source) == index) else { continue };
             let Some((made, size, owed, stream)) = self.rotated_file(key) else { continue };
             let leaves =
                 self.retention.under_way.contains(key) || self.retention.entered.iter().any(|(_, v)| v.key == *key);
-            if leaves || found.link {
+            // A renamed file that was not compressed counts once, as the archive that it is.
+            if leaves || found.link || archives.contains(key) {
                 continue;
             }
             let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
