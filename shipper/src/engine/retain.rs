@@ -143,6 +143,7 @@ impl Engine {
     }
 
     fn retain_source(&mut self, source: &str, bounds: &Bounds, now: Now) {
+        self.confirm_ends(source, now);
         let mut went = 0;
         let mut lacking = 0;
         let mut freed = 0;
@@ -169,6 +170,21 @@ impl Engine {
             lacking = self.lacking_beside_live(source, bounds);
         }
         self.press(source, lacking, went, now);
+    }
+
+    /// Finds out which of a source's files their writers have left.
+    fn confirm_ends(&mut self, source: &str, now: Now) {
+        self.note_newest();
+        let index = self.plan.sources.iter().position(|s| s.name == source);
+        let model = self.store.model();
+        let left: Vec<StreamId> = self
+            .streams
+            .values()
+            .filter(|s| s.source == index && !s.finished && !s.active)
+            .filter(|s| model.streams.get(&s.id).is_some_and(|r| self.is_aside(s.id, r)))
+            .map(|s| s.id)
+            .collect();
+        left.into_iter().for_each(|id| self.confirm_end(id, now));
     }
 
     /// A source's live files may fill their file system though there is nothing yet that could go.

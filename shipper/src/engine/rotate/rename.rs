@@ -124,6 +124,7 @@ impl Engine {
                 continue;
             }
             if !stream.finished {
+                self.confirm_end(id, now);
                 self.ask_again(id, &record, now);
                 continue;
             }
