@@ -247,3 +247,30 @@ fn protected_archives_cannot_be_changed_and_what_is_changed_is_named() -> Result
         Ok(())
     })
 }
+
+#[test]
+fn rotated_files_that_the_patterns_name_go_too() -> Result<()> {
+    room::within("retention-observe", |room| {
+        let pattern = format!("{}/app/app*.log", room.logs().display());
+        let source = with(policy::text("app", &pattern), "/retention", json!({"maxFiles": 2}));
+        let policy = Policy::new("retention").source(source).sink(policy::file("archive", &room.archive()));
+        let mut scene = Scene::with(room, &policy)?;
+        scene.start()?;
+        for number in 0..7 {
+            // As programs do that switch their file by the date.
+            let mut live = scene.create(&format!("app-{number}.log"))?;
+            scene.write(&mut live, 50)?;
+            scene.came(&live)?;
+            live.close()?;
+        }
+        let folder = room.logs().join("app");
+        await_true("two are left beside the youngest", SOON, || Ok(fs::read_dir(&folder)?.count() == 3))?;
+        for number in 4..7 {
+            ensure!(folder.join(format!("app-{number}.log")).exists(), "app-{number}.log is gone");
+        }
+        ensure!(scene.output()?.actions("archive_removed").count() == 4, "a removal was not entered");
+        let totals = scene.judge()?;
+        ensure!(totals.entered == 0 && totals.delivered == totals.lines, "{totals}");
+        Ok(())
+    })
+}
