@@ -243,6 +243,26 @@ mod tests {
     }
 
     #[test]
+    fn protected_archives_are_immutable_until_they_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut plan = plan(dir.path(), Cycle::None, 1);
+        plan.protect.archives = true;
+        if let Err(why) = can_protect(&plan) {
+            return println!("SKIPPED: {why}");
+        }
+        let mut archives = Archives::new(plan.clone());
+        for text in ["one\n", "two\n"] {
+            std::fs::write(&plan.path, text).unwrap();
+            archives.rotate(&jiff::Zoned::now()).unwrap();
+            archives.finish();
+        }
+        assert_eq!(listed(dir.path()), ["audit~02.log.gz"]);
+        let left = dir.path().join("audit~02.log.gz");
+        assert!(std::fs::remove_file(&left).is_err());
+        assert!(immutable::set(&File::open(&left).unwrap(), Flag::Immutable, false).unwrap());
+    }
+
+    #[test]
     fn without_a_cycle_only_numbers_and_foreign_files_are_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         let plan = plan(dir.path(), Cycle::None, 1);
