@@ -203,6 +203,8 @@ fn a_full_file_system_delays_archives_and_costs_nothing() -> Result<()> {
         }
         file.set_len(file.metadata()?.len().saturating_sub(400 << 10))?;
         file.sync_all()?;
+        // As long as it is open its blocks are not free.
+        drop(file);
         scene.start()?;
         while fs::metadata(&live.path)?.len() < 330 << 10 {
             scene.write(&mut live, 20)?;

@@ -14,7 +14,7 @@ use crate::plan::RotationMode;
 use crate::rotate::collapse::Site;
 use crate::rotate::cycle::{LiveName, suffix};
 use crate::rotate::piece::Piece;
-use crate::rotate::worker::Job;
+use crate::rotate::worker::{Job, Victim};
 use crate::source::archived;
 use crate::source::decompress::Compression;
 use crate::source::lease::Writers;
@@ -183,6 +183,8 @@ impl Engine {
         };
         let from = record.archived.map_or(record.base, |p| p.offset);
         if from >= record.digest_end() {
+            // A crash came between its archive's name and its own removal.
+            self.send_job(Job::Remove(Victim { archive: None, path, key, folder: None }));
             return done(self);
         }
         if self.rotations.refused.get(&key).is_some_and(|(at, _)| now.mono.duration_since(*at) < super::AGAIN) {
@@ -269,8 +271,7 @@ impl Engine {
             self.store.put(Kind::StreamPut(StreamRecord { renamed_from: Vec::new(), ..record }));
         }
         let Some((path, key)) = rotation.renamed else { return };
-        let victim = crate::rotate::worker::Victim { archive: None, path, key, folder: None };
-        self.send_job(Job::Remove(victim));
+        self.send_job(Job::Remove(Victim { archive: None, path, key, folder: None }));
     }
 
     /// The names that the archives of a live file have or had.
