@@ -12,6 +12,7 @@ use crate::plan::FilePlan;
 use crate::rotate::cycle::{self, LiveName};
 use crate::rotate::header;
 use crate::rotate::immutable::{self, Flag};
+use crate::rotate::piece::TEMPORARY;
 use crate::rotate::retain::{self, Unit};
 use crate::rotate::worker::{self, Victim};
 use crate::source::decompress::Compression;
@@ -116,8 +117,10 @@ fn compress_all(plan: &FilePlan) -> io::Result<()> {
 
 /// Writes a compressed copy that is whole and durable before it gets its name.
 fn compress(from: &Path, to: &Path, compression: Compression) -> io::Result<()> {
-    let mut temporary: OsString = to.as_os_str().to_owned();
-    temporary.push(".tmp");
+    // Under a name that no one takes for an archive: a crash may leave it behind, until it is written anew.
+    let mut name = OsString::from(TEMPORARY);
+    name.push(to.file_name().unwrap_or_default());
+    let temporary = to.with_file_name(name);
     let source = File::open(from)?;
     let modified = source.metadata()?.modified()?;
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(&temporary)?;
