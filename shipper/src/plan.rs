@@ -130,12 +130,10 @@ pub struct FilePlan {
     pub cycle: Cycle,
     /// What its archives are compressed with.
     pub compression: crate::source::decompress::Compression,
-    /// Archives older than this are removed, in days; 0 = never for their age.
-    pub max_age_days: u32,
-    /// Archives beyond this number are removed, the oldest first; 0 = never for their number.
-    pub max_files: u32,
-    /// Archives beyond this many bytes are removed, the oldest first; 0 = never for their size.
-    pub max_total_size: u64,
+    /// How long its archives are kept.
+    pub retention: Bounds,
+    /// Which of its archives the file system protects.
+    pub protect: waybill_crds::Protect,
 }
 
 /// How a source's live files become archives.

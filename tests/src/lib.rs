@@ -24,6 +24,7 @@ pub mod scene;
 pub mod skip;
 pub mod stage;
 pub mod tormentor;
+pub mod v2ray;
 pub mod wait;
 pub mod watch;
 pub mod writer;

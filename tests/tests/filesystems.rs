@@ -173,3 +173,50 @@ fn writers_and_names_that_a_cut_would_harm_are_refused() -> Result<()> {
         scene.stop()
     })
 }
+
+/// No room for an archive: nothing is lost, it is said, and the archive is made as soon as there is room.
+#[test]
+fn a_full_file_system_delays_archives_and_costs_nothing() -> Result<()> {
+    if !skip::is_root() {
+        return skip::skip("a full file system", "it needs root to mount");
+    }
+    room::within("fs-full", |room| {
+        let folder = room.logs().join("app");
+        let _mounted = match mount("ext4", &folder, room)? {
+            Ok(mounted) => mounted,
+            Err(why) => return skip::skip("a full file system", &why),
+        };
+        let rotation = json!({"mode": "Collapse", "maxSize": "256Ki", "compression": "None"});
+        let source = with(policy::text("app", &format!("{}/app*", folder.display())), "/rotation", rotation);
+        let policy = Policy::new("fs").source(source).sink(policy::file("archive", &room.archive()));
+        let mut scene = Scene::with(room, &policy)?;
+        let mut live = scene.create("app.log")?;
+        scene.write(&mut live, 10)?;
+        // All but some 400 KiB: enough for the log, not for its archive too.
+        let ballast = folder.join("ballast");
+        let mut file = File::create(&ballast)?;
+        let mut block = vec![0_u8; 1 << 16];
+        while !block.is_empty() {
+            if std::io::Write::write_all(&mut file, &block).is_err() {
+                block.truncate(block.len() / 2);
+            }
+        }
+        file.set_len(file.metadata()?.len().saturating_sub(400 << 10))?;
+        file.sync_all()?;
+        // As long as it is open its blocks are not free.
+        drop(file);
+        scene.start()?;
+        while fs::metadata(&live.path)?.len() < 330 << 10 {
+            scene.write(&mut live, 20)?;
+            scene.came(&live)?;
+        }
+        scene.await_entry("rotation_refused", |_| true)?;
+        fs::remove_file(&ballast)?;
+        await_true("the archive is made", 2 * SOON, || Ok(scene.output()?.actions("archive_made").count() >= 1))?;
+        await_true("the live file is cut", SOON, || Ok(fs::metadata(&live.path)?.len() < 256 << 10))?;
+        scene.settle()?;
+        let totals = scene.judge()?;
+        ensure!(totals.entered == 0 && totals.delivered == totals.lines, "{totals}");
+        Ok(())
+    })
+}

@@ -129,6 +129,39 @@ fn evict_enters_the_loss_first() -> Result<()> {
 }
 
 #[test]
+fn a_crash_in_a_removal_costs_nothing() -> Result<()> {
+    for step in ["prune-entered", "pruned"] {
+        room::within(&format!("retention-{step}"), |room| {
+            let policy = Policy::new("retention")
+                .source(kept(room, &json!({"maxFiles": 2})))
+                .sink(policy::file("archive", &room.archive()));
+            let mut scene = Scene::with(room, &policy)?;
+            let mut live = scene.create("app.log")?;
+            scene.agent.set("WAYBILL_FAULT", step);
+            scene.start()?;
+            await_true("the agent comes to the fault", SOON, || {
+                scene.write(&mut live, 100)?;
+                std::thread::sleep(std::time::Duration::from_millis(5));
+                Ok(scene.agent.check_alive().is_err())
+            })?;
+            scene.agent.set("WAYBILL_FAULT", "");
+            scene.start()?;
+            let folder = room.logs().join("app");
+            await_true("two are left", SOON, || {
+                scene.write(&mut live, 20)?;
+                Ok(archives(&folder)?.len() <= 2)
+            })?;
+            scene.settle()?;
+            ensure!(inspect(&scene)?.0, "an archive is not as it was made, or is entered and gone");
+            let totals = scene.judge()?;
+            ensure!(totals.entered == 0 && totals.delivered == totals.lines, "{totals}");
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
 fn a_kill_switch_in_hold_holds_retention() -> Result<()> {
     room::within("retention-switch", |room| {
         let policy = Policy::new("retention")
@@ -211,6 +244,33 @@ fn protected_archives_cannot_be_changed_and_what_is_changed_is_named() -> Result
         for path in archives(&folder)?.iter().chain([&live.path]) {
             ensure!(Command::new("chattr").args(["-i", "-a"]).arg(path).status()?.success(), "chattr failed");
         }
+        Ok(())
+    })
+}
+
+#[test]
+fn rotated_files_that_the_patterns_name_go_too() -> Result<()> {
+    room::within("retention-observe", |room| {
+        let pattern = format!("{}/app/app*.log", room.logs().display());
+        let source = with(policy::text("app", &pattern), "/retention", json!({"maxFiles": 2}));
+        let policy = Policy::new("retention").source(source).sink(policy::file("archive", &room.archive()));
+        let mut scene = Scene::with(room, &policy)?;
+        scene.start()?;
+        for number in 0..7 {
+            // As programs do that switch their file by the date.
+            let mut live = scene.create(&format!("app-{number}.log"))?;
+            scene.write(&mut live, 50)?;
+            scene.came(&live)?;
+            live.close()?;
+        }
+        let folder = room.logs().join("app");
+        await_true("two are left beside the youngest", SOON, || Ok(fs::read_dir(&folder)?.count() == 3))?;
+        for number in 4..7 {
+            ensure!(folder.join(format!("app-{number}.log")).exists(), "app-{number}.log is gone");
+        }
+        ensure!(scene.output()?.actions("archive_removed").count() == 4, "a removal was not entered");
+        let totals = scene.judge()?;
+        ensure!(totals.entered == 0 && totals.delivered == totals.lines, "{totals}");
         Ok(())
     })
 }

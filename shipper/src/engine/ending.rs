@@ -40,11 +40,7 @@ impl Engine {
             .map(|s| s.id)
             .collect();
         if !aside.is_empty() {
-            self.newest.clear();
-            for record in self.store.model().streams.values() {
-                let begun = self.newest.entry((record.source.clone(), folder(record).to_vec())).or_default();
-                *begun = record.begun.max(*begun);
-            }
+            self.note_newest();
         }
         for id in aside {
             if self.orphans.contains_key(&id) {
@@ -56,6 +52,15 @@ impl Engine {
             }
         }
         self.forget_old(now);
+    }
+
+    /// When the youngest stream of each source and folder began.
+    pub(super) fn note_newest(&mut self) {
+        self.newest.clear();
+        for record in self.store.model().streams.values() {
+            let begun = self.newest.entry((record.source.clone(), folder(record).to_vec())).or_default();
+            *begun = record.begun.max(*begun);
+        }
     }
 
     /// Whether a file lies aside: its writer has gone on elsewhere.
@@ -73,7 +78,7 @@ impl Engine {
     }
 
     /// An end is confirmed when the file lies aside and no one has it open for writing.
-    fn confirm_end(&mut self, id: StreamId, now: Now) {
+    pub(super) fn confirm_end(&mut self, id: StreamId, now: Now) {
         let Some(record) = self.store.model().streams.get(&id).cloned() else { return };
         let done = self.streams.get(&id).is_none_or(|s| s.finished || s.compression != Compression::None);
         if done || !self.is_aside(id, &record) || self.open(id, now).is_err() {

@@ -143,7 +143,10 @@ impl Engine {
             let discard = range.filter(|r| r.from <= track.sent.offset).map(|r| r.to);
             let upto = range.filter(|r| r.from > track.sent.offset).map(|r| r.from);
             let pressed = self.is_pressed(&lane.plan.kind, lane.plan.required);
-            let held = pressed || effect == Effect::Hold || (effect == Effect::Discard && discard.is_none());
+            let held = pressed
+                || self.is_recalled(lane.number, id)
+                || effect == Effect::Hold
+                || (effect == Effect::Discard && discard.is_none());
             let full = if discard.is_some() { track.under_way() > 0 } else { lane.weight >= window };
             if held || full {
                 others = true;

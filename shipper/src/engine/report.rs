@@ -163,9 +163,9 @@ impl ArchiveReport {
                 Compression::Zstd => "Zstd",
             }
             .into(),
-            max_age_days: file.max_age_days,
-            max_files: file.max_files,
-            max_total_size: file.max_total_size,
+            max_age_days: file.retention.max_age_days,
+            max_files: file.retention.max_files,
+            max_total_size: file.retention.max_total_size,
             found: None,
         })
     }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::lane::Gate;
 use crate::lane::kill_switch::{self, Effect};
 use crate::plan::SinkKind;
 use crate::rotate::fault;
@@ -36,6 +37,9 @@ pub(super) struct Retention {
     entered: Vec<(u64, Victim)>,
     /// Handed to the archivist.
     under_way: HashSet<FileKey>,
+    /// Lanes that have something under way of a stream of which it goes: they get nothing more of it until that has come back.
+    recalled: HashSet<(u32, StreamId)>,
+    recalled_before: HashSet<(u32, StreamId)>,
     /// Sources whose file system has too little free.
     pressed: HashSet<String>,
     /// Of these it was said that nothing more can be removed.
@@ -68,8 +72,15 @@ impl Engine {
             self.retention.under_way.insert(victim.key);
             self.send_job(Job::Remove(victim));
         }
-        if self.retention.looked.is_some_and(|at| now.mono.duration_since(at) < LOOK) || self.draining.is_some() {
+        let recalled = !self.retention.recalled.is_empty();
+        let early = self.retention.looked.is_some_and(|at| now.mono.duration_since(at) < LOOK) && !recalled;
+        if early || self.draining.is_some() {
             return;
+        }
+        // What is still to be recalled is found anew.
+        self.retention.recalled_before = std::mem::take(&mut self.retention.recalled);
+        for (_, id) in &self.retention.recalled_before {
+            self.streams.get_mut(id).into_iter().for_each(|s| s.active = true);
         }
         self.retention.looked = Some(now.mono);
         self.watch_clock(now);
@@ -132,6 +143,7 @@ impl Engine {
     }
 
     fn retain_source(&mut self, source: &str, bounds: &Bounds, now: Now) {
+        self.confirm_ends(source, now);
         let mut went = 0;
         let mut lacking = 0;
         let mut freed = 0;
@@ -158,6 +170,21 @@ impl Engine {
             lacking = self.lacking_beside_live(source, bounds);
         }
         self.press(source, lacking, went, now);
+    }
+
+    /// Finds out which of a source's files their writers have left.
+    fn confirm_ends(&mut self, source: &str, now: Now) {
+        self.note_newest();
+        let index = self.plan.sources.iter().position(|s| s.name == source);
+        let model = self.store.model();
+        let left: Vec<StreamId> = self
+            .streams
+            .values()
+            .filter(|s| s.source == index && !s.finished && !s.active)
+            .filter(|s| model.streams.get(&s.id).is_some_and(|r| self.is_aside(s.id, r)))
+            .map(|s| s.id)
+            .collect();
+        left.into_iter().for_each(|id| self.confirm_end(id, now));
     }
 
     /// A source's live files may fill their file system though there is nothing yet that could go.
@@ -205,11 +232,15 @@ impl Engine {
             let owed = self.is_archive_owed(archive);
             group.add(archive.made, archive.size, owed, Member::Archive(archive.number));
         }
+        let archives: HashSet<FileKey> = model.archives.values().map(|a| a.extent.file).collect();
         let index = self.plan.sources.iter().position(|s| s.name == source);
         for (path, found) in self.discovery.found() {
             let Some(key) = self.by_path.get(path).filter(|_| Some(found.source) == index) else { continue };
             let Some((made, size, owed, stream)) = self.rotated_file(key) else { continue };
-            if self.retention.under_way.contains(key) || found.link {
+            let leaves =
+                self.retention.under_way.contains(key) || self.retention.entered.iter().any(|(_, v)| v.key == *key);
+            // A renamed file that was not compressed counts once, as the archive that it is.
+            if leaves || found.link || archives.contains(key) {
                 continue;
             }
             let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
@@ -303,6 +334,7 @@ impl Engine {
         let waits = self.lanes.iter().filter_map(|l| l.tracks.get(&id)).any(|t| behind(t) && t.under_way() > 0);
         let Some(record) = self.store.model().streams.get(&id).cloned() else { return true };
         if waits {
+            self.recall(id, end);
             return false;
         }
         let lanes: Vec<u32> =
@@ -310,6 +342,27 @@ impl Engine {
         self.lose_to(id, &record, &lanes, (path, "its retention was over before it was delivered"), end, now);
         self.put_cursors();
         true
+    }
+
+    /// Calls back what lanes have under way of a stream before a place: a sink that cannot deliver would hold on to it for ever.
+    fn recall(&mut self, id: StreamId, end: Position) {
+        for lane in &mut self.lanes {
+            let waits = |t: &crate::lane::track::Track| t.under_way() > 0 && t.settled.offset < end.offset;
+            if !lane.tracks.get(&id).is_some_and(waits) {
+                continue;
+            }
+            let key = (lane.number, id);
+            // Once: what the lane has of other streams goes again too.
+            if self.retention.recalled.insert(key) && !self.retention.recalled_before.contains(&key) {
+                lane.gate.shut();
+                lane.gate = Gate::default();
+            }
+        }
+    }
+
+    /// Whether a lane gets nothing of a stream at the moment.
+    pub(super) fn is_recalled(&self, lane: u32, id: StreamId) -> bool {
+        self.retention.recalled.contains(&(lane, id))
     }
 
     /// A file was removed, or could not be.

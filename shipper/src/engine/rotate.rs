@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::plan::RotationMode;
 use crate::rotate::collapse::{self, Block, Site};
 use crate::rotate::cycle::LiveName;
 use crate::rotate::piece::{Piece, Written};
@@ -32,7 +33,7 @@ use super::{Engine, Now};
 /// How often it is looked whether a file is to be rotated.
 const LOOK: Duration = Duration::from_millis(250);
 /// A file that could not be rotated is tried again after this.
-const AGAIN: Duration = Duration::from_secs(60);
+const AGAIN: Duration = Duration::from_secs(15);
 /// Names that are tried for one archive, if others take them meanwhile.
 const NAMES: u32 = 8;
 
@@ -46,6 +47,7 @@ pub(super) struct Rotations {
     /// Writers of renamed files that were asked to open a new one.
     asked: HashMap<StreamId, rename::Asked>,
     looked: Option<Instant>,
+    cycles_looked: Option<Instant>,
 }
 
 /// The rotation of one live file.
@@ -188,13 +190,13 @@ impl Engine {
             Done::Named(id, Ok(block)) => self.intend(id, block, now),
             Done::Named(id, Err(error)) => self.not_named(id, &error, now),
             Done::Renamed(id, result) => self.renamed(id, result, now),
+            Done::Sealed(id, result) => self.sealed(id, result, now),
             Done::Reopened(id, Err(why)) => self.say_not_reopened(id, &why, now),
             Done::Reopened(_, Ok(())) => {}
             Done::Removed(victim, result) => self.removed(&victim, result),
             Done::Cut(id, result) => {
                 if let Err(error) = result {
-                    tracing::warn!(stream = %id, %error, "failed to cut a live file; it is looked at again");
-                    self.abort(id);
+                    self.refuse_rotation(id, &format!("its front cannot be cut off: {error}"), now);
                 }
                 self.resolve_cut(id, now);
             }
@@ -207,8 +209,12 @@ impl Engine {
         rotation.block = block;
         let path = rotation.path.clone();
         let source = self.store.model().streams.get(&id).map(|r| r.source.clone()).unwrap_or_default();
+        let renames = self.plan.sources.iter().any(|s| {
+            s.name == source && s.rotation.as_ref().is_some_and(|r| matches!(r.mode, RotationMode::Rename(_)))
+        });
         match self.must_refuse(&source, &path, protects, now) {
             Some(reason) => self.refuse_rotation(id, &reason, now),
+            None if renames => self.begin_rename(id, now),
             None => self.next_piece(id, now),
         }
     }
@@ -228,9 +234,13 @@ impl Engine {
         }
     }
 
-    fn is_live_protected(&self, id: StreamId) -> bool {
+    /// Enters, beforehand, that a protected live file loses its attribute.
+    fn say_lifted(&mut self, id: StreamId, what_for: &str, now: Now) {
         let source = self.streams.get(&id).and_then(|s| self.plan.sources.get(s.source?));
-        source.is_some_and(|s| s.protect.live)
+        if source.is_some_and(|s| s.protect.live) {
+            let message = format!("stream {id}: its live file is append-only, and is not {what_for}");
+            self.store.enter(now.wall, Action::ProtectionLifted, message, &json!({"stream": id.to_string()}));
+        }
     }
 
     /// Lets go of a rotation. What it has done so far stays.
@@ -241,12 +251,15 @@ impl Engine {
     /// Says once a while why a file is not rotated.
     fn refuse_rotation(&mut self, id: StreamId, reason: &str, now: Now) {
         let rotation = self.rotations.under_way.remove(&id);
-        let Some(stream) = self.streams.get(&id) else { return };
-        let known = self.rotations.refused.insert(stream.key, (now.mono, reason.to_owned()));
+        let stream = self.streams.get(&id);
+        let renamed = rotation.as_ref().and_then(|r| r.renamed.as_ref()).map(|(_, key)| *key);
+        let Some(key) = renamed.or(stream.map(|s| s.key)) else { return };
+        let stream_path = stream.and_then(|s| s.path()).map(ToOwned::to_owned);
+        let known = self.rotations.refused.insert(key, (now.mono, reason.to_owned()));
         if known.is_some_and(|(_, before)| before == reason) {
             return;
         }
-        let path = rotation.map(|r| r.path).or_else(|| stream.path().map(ToOwned::to_owned)).unwrap_or_default();
+        let path = rotation.map(|r| r.path).or(stream_path).unwrap_or_default();
         let fields = json!({"stream": id.to_string(), "path": path.to_string_lossy(), "reason": reason});
         let message = format!("{} is not rotated: {reason}", path.display());
         self.store.enter(now.wall, Action::RotationRefused, message, &fields);
@@ -304,7 +317,6 @@ impl Engine {
             return self.abort(id);
         }
         let number = self.store.model().archives_last + 1;
-        let compression = self.rotation_plan(&record).map_or(0, |p| p.compression.number());
         let Some(rotation) = self.rotations.under_way.get_mut(&id) else { return };
         let name = OsString::from(&written.name);
         let archive = ArchiveRecord {
@@ -317,7 +329,7 @@ impl Engine {
                 to: if rotation.renamed.is_some() { record.digest_end() } else { written.end.offset },
                 path: path_bytes(&rotation.folder_path.join(&name)),
                 file: written.file,
-                compression,
+                compression: written.compression.number(),
                 digest: written.digest.to_vec(),
             },
             size: written.size,
@@ -338,7 +350,7 @@ impl Engine {
         let record = self.store.model().streams.get(&id)?;
         let archive = self.store.model().archives.get(&number)?;
         let stream = self.streams.get(&id)?;
-        let block = self.rotations.under_way.get(&id)?.block;
+        let block = self.rotations.under_way.get(&id).filter(|r| r.renamed.is_none())?.block;
         let to = collapse::cut_at(stream.base, archive.extent.to, record.frontier.offset, block);
         let file = stream.duplicate().ok().flatten().filter(|_| to > stream.base)?;
         Some((file, to))
@@ -359,9 +371,8 @@ impl Engine {
         });
         self.adopt_archive(number, intent.clone(), now);
         self.protect_archive(number);
-        if intent.is_some() && self.is_live_protected(id) {
-            let message = format!("stream {id}: its live file is append-only, and is not while its front is cut off");
-            self.store.enter(now.wall, Action::ProtectionLifted, message, &json!({"stream": id.to_string()}));
+        if intent.is_some() {
+            self.say_lifted(id, "while its front is cut off", now);
         }
         let ticket = self.store.flush();
         if let Some(rotation) = self.rotations.under_way.get_mut(&id) {
@@ -405,7 +416,9 @@ impl Engine {
         let Some(rotation) = self.rotations.under_way.get_mut(&id) else { return };
         let Step::Naming { number, .. } = rotation.step else { return };
         rotation.names_tried += 1;
-        let again = error.kind() == std::io::ErrorKind::AlreadyExists && rotation.names_tried < NAMES;
+        let again = error.kind() == std::io::ErrorKind::AlreadyExists
+            && rotation.names_tried < NAMES
+            && rotation.renamed.is_none();
         self.resolve_planned(number, now);
         if again {
             self.next_piece(id, now);
@@ -435,9 +448,13 @@ impl Engine {
     /// Everything that was to be archived is.
     fn end_rotation(&mut self, id: StreamId) {
         let Some(rotation) = self.rotations.under_way.remove(&id) else { return };
-        if let Some(record) = self.store.model().streams.get(&id).cloned() {
-            self.store.put(Kind::StreamPut(StreamRecord { cycle_began: rotation.began, ..record }));
+        let Some(mut record) = self.store.model().streams.get(&id).cloned() else { return };
+        if rotation.renamed.is_some() {
+            record.renamed_from = Vec::new();
+        } else {
+            record.cycle_began = rotation.began;
         }
+        self.store.put(Kind::StreamPut(record));
     }
 
     /// Tells a stream which archives it has.

@@ -209,7 +209,7 @@ fn resolve_source(source: &crds::Source, path: &str, findings: &mut Vec<Finding>
         start_now: file.start_at == crds::StartAt::Now,
         settings,
         rotation,
-        retention: source.retention.as_ref().map(bounds),
+        retention: source.effective_retention().as_ref().map(bounds),
         protect: source.protect.clone(),
     })
 }
@@ -224,11 +224,14 @@ fn resolve_sink(
         crds::SinkType::Stdout => SinkKind::Stdout,
         crds::SinkType::File => {
             let file = sink.file.as_ref();
-            if file.is_some_and(|f| !f.protect.is_off()) {
+            if file.is_some_and(|f| f.protect.live) {
                 findings.push(skipped(
-                    &format!("{path}.file.protect"),
-                    "this release does not protect archives",
-                    "leave protect out",
+                    &format!("{path}.file.protect.live"),
+                    format!(
+                        "the live file of sink {} is not made append-only: what a crash tore is cut off it",
+                        sink.name
+                    ),
+                    "protect its archives alone, with protect: {archives: true}",
                 ));
             }
             SinkKind::File(file_plan(file, default_path))
@@ -272,9 +275,8 @@ fn file_plan(file: Option<&crds::FileSink>, default_path: &Path) -> FilePlan {
         max_size: rotation.max_size.0,
         cycle: rotation.cycle,
         compression: rotation.compression.into(),
-        max_age_days: retention.max_age_days,
-        max_files: retention.max_files,
-        max_total_size: retention.max_total_size.map_or(0, |s| s.0),
+        retention: bounds(&retention),
+        protect: file.map(|f| f.protect.clone()).unwrap_or_default(),
     }
 }
 

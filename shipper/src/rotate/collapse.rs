@@ -118,6 +118,8 @@ pub fn collapse(site: &Site, cut: &Cut) -> io::Result<()> {
         if look(&file, cut)? != Outcome::NotDone {
             return Err(io::Error::other("the file changed meanwhile"));
         }
+        // The kernel writes out what is dirty while it holds the inode's lock, for which the writer waits: leave it little to do.
+        file.sync_all()?;
         fallocate(&file, FallocateFlags::COLLAPSE_RANGE, 0, cut.to - cut.base)?;
         fault::point("collapsed");
         file.sync_all()

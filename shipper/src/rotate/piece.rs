@@ -74,6 +74,8 @@ pub struct Written {
     pub file: FileKey,
     /// Bytes on disk.
     pub size: u64,
+    /// How it is compressed.
+    pub compression: Compression,
     /// BLAKE3 of the file.
     pub digest: Hash,
     /// The place behind its last record.
@@ -107,7 +109,15 @@ pub fn write(piece: &Piece) -> io::Result<Option<Written>> {
         own(&piece.live, &file)?;
         file.sync_all()?;
         let look = Look::at_file(&file)?;
-        Ok(Written { temporary: temporary.clone(), name, file: look.key, size: look.size, digest, end })
+        Ok(Written {
+            temporary: temporary.clone(),
+            name,
+            file: look.key,
+            size: look.size,
+            compression: piece.compression,
+            digest,
+            end,
+        })
     });
     if written.is_err() {
         remove(&piece.folder, &temporary)?;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
+use crate::source::archived;
 use crate::source::root::Look;
 use crate::state::StreamId;
 use crate::state::entry::{Cut, FileKey};
@@ -21,6 +22,9 @@ use super::piece::{self, Piece, Written};
 use super::reopen::{self, Reopen};
 use super::suit::{self, Unsuited};
 
+/// How much the thread yields to the others, 0 to 19.
+const NICE: i32 = 10;
+
 /// What the engine wants done. A stream has one job at a time, so that streams bound the queue.
 #[derive(Debug)]
 pub enum Job {
@@ -32,6 +36,8 @@ pub enum Job {
         site: Site,
         /// Where its archives go.
         folder: Arc<OwnedFd>,
+        /// Its front is to be cut off.
+        collapses: bool,
         /// What is to be protected.
         protect: waybill_crds::Protect,
     },
@@ -69,6 +75,8 @@ pub enum Job {
         /// How the writer is asked.
         reopen: Reopen,
     },
+    /// Digest a renamed file that is an archive as it is.
+    Seal(StreamId, File),
     /// Ask a writer again.
     Reopen(StreamId, Reopen),
     /// Remove a file whose retention is over.
@@ -116,6 +124,8 @@ pub enum Done {
     Cut(StreamId, io::Result<()>),
     /// The file has another name; whether its writer could be asked.
     Renamed(StreamId, io::Result<Result<(), String>>),
+    /// Size in bytes and BLAKE3 of the file.
+    Sealed(StreamId, io::Result<(u64, Vec<u8>)>),
     /// The writer was asked again.
     Reopened(StreamId, Result<(), String>),
     /// The file is gone, or was not there any more.
@@ -145,12 +155,16 @@ impl Archivist {
 }
 
 fn run(queue: &Receiver<Job>, tell: &dyn Fn(Done)) {
+    // Delivery comes first. On Linux this is about the calling thread alone.
+    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+        tracing::debug!(%error, "the archivist keeps its priority");
+    }
     for job in queue {
         tell(match job {
-            Job::Examine { stream, site, folder, protect } => {
+            Job::Examine { stream, site, folder, collapses, protect } => {
                 let archives = if protect.archives { immutable::trial(&folder, Flag::Immutable) } else { Ok(()) };
                 let live = if protect.live { immutable::trial(&site.folder, Flag::AppendOnly) } else { Ok(()) };
-                Done::Examined(stream, examine(&site), archives.and(live))
+                Done::Examined(stream, if collapses { examine(&site) } else { Ok(0) }, archives.and(live))
             }
             Job::Guard(guard) => {
                 let done = self::guard(&guard);
@@ -173,6 +187,10 @@ fn run(queue: &Receiver<Job>, tell: &dyn Fn(Done)) {
                     asked
                 });
                 Done::Renamed(stream, renamed)
+            }
+            Job::Seal(stream, file) => {
+                let sealed = archived::digest(&file).and_then(|digest| Ok((file.metadata()?.len(), digest)));
+                Done::Sealed(stream, sealed)
             }
             Job::Reopen(stream, how) => Done::Reopened(stream, reopen::reopen(&how)),
             Job::Remove(victim) => {
@@ -213,7 +231,7 @@ fn guard(guard: &Guard) -> io::Result<()> {
 }
 
 /// Removes a file, if it is still the one that is meant; an attribute that forbids it is taken off first.
-fn remove(victim: &Victim) -> io::Result<()> {
+pub fn remove(victim: &Victim) -> io::Result<()> {
     let (Some(parent), Some(name)) = (victim.path.parent(), victim.path.file_name()) else { return Ok(()) };
     let folder = match &victim.folder {
         Some(folder) => Arc::clone(folder),

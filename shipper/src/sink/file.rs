@@ -98,6 +98,7 @@ fn remedy(error: &io::Error) -> &'static str {
             "let the agent write there, or change the sink's path"
         }
         io::ErrorKind::NotFound => "make its folder, or change the sink's path",
+        io::ErrorKind::Unsupported => "write whenUnsupported: Warn, or leave protect out",
         _ => "look at the disk",
     }
 }
@@ -116,6 +117,7 @@ fn prepare<'a>(
     }
     if live.is_none() {
         *live = Some(open(&plan.path)?);
+        archive::can_protect(plan)?;
     }
     let due = live.as_ref().is_some_and(|l| {
         l.len > 0

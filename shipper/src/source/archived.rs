@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 
 use crate::state::entry::{ArchiveRecord, Position};
 
@@ -29,6 +30,11 @@ impl Archives {
         }
         self.list = list;
         self.end = end;
+    }
+
+    /// Whether an archive holds the byte at a logical offset.
+    pub fn has(&self, at: u64) -> bool {
+        self.list.iter().any(|a| a.extent.from <= at && at < a.extent.to)
     }
 
     /// Reads from a logical offset on, at most as far as one archive goes; at least one byte.
@@ -74,15 +80,21 @@ fn read(decoder: &mut Decoder, from: u64, end: u64, buffer: &mut [u8]) -> io::Re
     }
 }
 
-/// Opens an archive, if it is the file that was entered: by its key, or else by its digest.
-fn open(record: &ArchiveRecord) -> io::Result<File> {
+/// Opens a regular file by its path and looks at it. A link in its place is not followed, and a pipe does not block.
+pub fn open_plain(path: &Path) -> io::Result<(File, Look)> {
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-    let path = bytes_path(&record.extent.path);
-    let file = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(&path)?;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)?;
     let look = Look::at_file(&file)?;
     if look.kind != FileKind::File {
         return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{} is not a file", path.display())));
     }
+    Ok((file, look))
+}
+
+/// Opens an archive, if it is the file that was entered: by its key, or else by its digest.
+fn open(record: &ArchiveRecord) -> io::Result<File> {
+    let path = bytes_path(&record.extent.path);
+    let (file, look) = open_plain(&path)?;
     let known = look.key == record.extent.file && look.size == record.size;
     // A device has another number after a reboot, and a restored archive another inode.
     if known || digest(&file)? == record.extent.digest {
@@ -111,8 +123,6 @@ pub fn digest(file: &File) -> io::Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::source::stream::path_bytes;
     use crate::state::entry::Extent;

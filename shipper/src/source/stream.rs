@@ -327,9 +327,10 @@ impl Stream {
         Ok(filled)
     }
 
-    /// Whether the bytes at a place are in an archive and not in the live file.
+    /// Whether the bytes at a place are to be read from an archive: the live file has them no more, or is gone itself.
     pub fn is_archived(&self, from: u64) -> bool {
-        from < self.base && self.compression == Compression::None
+        let gone = self.place == Place::Gone && self.archives.has(from);
+        (from < self.base || gone) && self.compression == Compression::None
     }
 
     /// Reads bytes that the live file no longer has, as far as one archive goes. They need no comparing: archives have digests.

@@ -3,6 +3,9 @@
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
+
+use waybill_crds::Cycle;
 
 use crate::plan::{RotationMode, RotationPlan};
 use crate::rotate::collapse::{self, Site};
@@ -20,6 +23,8 @@ use super::{AGAIN, Rotation, Step};
 const BLOCK: u64 = 4096;
 /// What cutting must gain, in bytes, to be worth it when a file system has too little free.
 const PRESSED: u64 = 1 << 20;
+/// How often calendars are looked at: with many files that costs more than their sizes.
+const CYCLES: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// Begins a rotation for every live file that is due.
@@ -28,7 +33,11 @@ impl Engine {
             return;
         }
         self.rotations.refused.retain(|_, (at, _)| now.mono.duration_since(*at) < 10 * AGAIN);
-        let due: Vec<StreamId> = self.streams.keys().copied().filter(|id| self.is_due(*id, now)).collect();
+        let cycles = self.rotations.cycles_looked.is_none_or(|at| now.mono.duration_since(at) >= CYCLES);
+        if cycles {
+            self.rotations.cycles_looked = Some(now.mono);
+        }
+        let due: Vec<StreamId> = self.streams.keys().copied().filter(|id| self.is_due(*id, cycles, now)).collect();
         for id in due {
             self.begin_rotation(id, now);
         }
@@ -51,7 +60,7 @@ impl Engine {
         at.to_zoned(zone.unwrap_or(jiff::tz::TimeZone::UTC))
     }
 
-    fn is_due(&self, id: StreamId, now: Now) -> bool {
+    fn is_due(&self, id: StreamId, cycles: bool, now: Now) -> bool {
         let Some(stream) = self.streams.get(&id) else { return false };
         let Some(record) = self.store.model().streams.get(&id) else { return false };
         let Some(plan) = self.rotation_plan(record) else { return false };
@@ -79,7 +88,8 @@ impl Engine {
         if pressed || (large && gain >= (plan.max_size / 4).max(BLOCK)) {
             return true;
         }
-        cycle::turned(plan.cycle, &self.cycle_began(record), &self.zoned(record, now.wall))
+        let cycles = cycles && plan.cycle != Cycle::None;
+        cycles && cycle::turned(plan.cycle, &self.cycle_began(record), &self.zoned(record, now.wall))
     }
 
     /// Whether a stream is framed beyond what its lanes can take: its live file is too large, and only what is framed can be archived; or
@@ -97,7 +107,10 @@ impl Engine {
         let archived = record.archived.map_or(record.base, |p| p.offset);
         if record.frontier.offset <= archived.max(record.begins_at) {
             // An empty cycle makes no archive; what comes now belongs to this one.
-            self.store.put(Kind::StreamPut(StreamRecord { cycle_began: now.wall, ..record }));
+            let cycle = self.rotation_plan(&record).map(|p| p.cycle).unwrap_or_default();
+            if cycle::turned(cycle, &self.cycle_began(&record), &self.zoned(&record, now.wall)) {
+                self.store.put(Kind::StreamPut(StreamRecord { cycle_began: now.wall, ..record }));
+            }
             return;
         }
         if self.open(id, now).is_err() {
@@ -125,12 +138,10 @@ impl Engine {
             step: Step::Working,
         };
         self.rotations.under_way.insert(id, rotation);
-        if matches!(self.rotation_plan(&record).map(|p| &p.mode), Some(RotationMode::Rename(_))) {
-            return self.begin_rename(id, record, now);
-        }
         let source = self.plan.sources.iter().find(|s| s.name == record.source);
         let protect = source.map(|s| s.protect.clone()).unwrap_or_default();
-        self.submit(id, Job::Examine { stream: id, site, folder: archives, protect });
+        let collapses = self.rotation_plan(&record).is_some_and(|p| p.mode == RotationMode::Collapse);
+        self.submit(id, Job::Examine { stream: id, site, folder: archives, collapses, protect });
     }
 
     /// The folder of the live file, and that of its archives with its path.

@@ -9,9 +9,9 @@ use serde_json::json;
 
 use crate::rotate::collapse::{self, Outcome};
 use crate::rotate::piece::{self, TEMPORARY};
+use crate::source::archived;
 use crate::source::digest::{self, Digest};
 use crate::source::identity::{Candidate, read_full};
-use crate::source::root::Look;
 use crate::source::stream::{Place, bytes_path};
 use crate::state::StreamId;
 use crate::state::entry::{ArchiveRecord, FileKey, Kind, Position, StreamRecord};
@@ -41,12 +41,10 @@ impl Engine {
     pub(super) fn resolve_planned(&mut self, number: u64, now: Now) {
         let Some(archive) = self.store.model().archives.get(&number).cloned() else { return };
         let path = bytes_path(&archive.extent.path);
-        let is_there = std::fs::symlink_metadata(&path).is_ok()
-            && File::open(&path).and_then(|f| Look::at_file(&f)).is_ok_and(|look| {
-                look.key.ino == archive.extent.file.ino
-                    && look.key.born == archive.extent.file.born
-                    && look.size == archive.size
-            });
+        let is_there = archived::open_plain(&path).is_ok_and(|(_, look)| {
+            (look.key.ino, look.key.born) == (archive.extent.file.ino, archive.extent.file.born)
+                && look.size == archive.size
+        });
         let folder = path.parent().unwrap_or(Path::new("/"));
         let name = path.file_name().unwrap_or_default();
         let mut temporary = OsString::from(TEMPORARY);
@@ -205,8 +203,9 @@ impl Engine {
 
     /// Whether a lane has yet to read, in archives, what a live file had that is gone.
     pub(in crate::engine) fn owes_archived(&self, id: StreamId, record: &StreamRecord) -> bool {
-        let Some(archived) = record.archived.filter(|_| record.base > 0) else { return false };
-        self.lanes.iter().filter_map(|l| l.tracks.get(&id)).any(|t| t.settled.offset < archived.offset.min(record.base))
+        let Some(stream) = self.streams.get(&id) else { return false };
+        let mut behind = self.lanes.iter().filter_map(|l| l.tracks.get(&id)).map(|t| t.settled.offset);
+        behind.any(|at| at < record.frontier.offset && stream.is_archived(at))
     }
 }
 

@@ -4,7 +4,6 @@
 //! like one that someone else renamed; it is compressed when its writer has let go of it and every lane has all of it, and removed when
 //! its archive is entered.
 
-use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,13 +14,13 @@ use crate::plan::RotationMode;
 use crate::rotate::collapse::Site;
 use crate::rotate::cycle::{LiveName, suffix};
 use crate::rotate::piece::Piece;
-use crate::rotate::worker::Job;
+use crate::rotate::worker::{Job, Victim};
+use crate::source::archived;
 use crate::source::decompress::Compression;
 use crate::source::lease::Writers;
-use crate::source::root::Look;
 use crate::source::stream::{Place, bytes_path, framing_of, path_bytes};
 use crate::state::StreamId;
-use crate::state::entry::{Kind, Position, StreamRecord};
+use crate::state::entry::{ArchiveRecord, Extent, Kind, Position, StreamRecord};
 use crate::state::ledger::Action;
 
 use super::super::{Engine, Now};
@@ -43,7 +42,9 @@ pub(super) struct Asked {
 
 impl Engine {
     /// Enters under which name a live file was, and has it renamed.
-    pub(super) fn begin_rename(&mut self, id: StreamId, record: StreamRecord, now: Now) {
+    pub(super) fn begin_rename(&mut self, id: StreamId, now: Now) {
+        let Some(record) = self.store.model().streams.get(&id).cloned() else { return self.abort(id) };
+        self.say_lifted(id, "any more when it is renamed", now);
         let Some(rotation) = self.rotations.under_way.get_mut(&id) else { return };
         let renamed_from = path_bytes(&rotation.path);
         self.store.put(Kind::StreamPut(StreamRecord { renamed_from, rotation: now.wall, ..record }));
@@ -115,13 +116,15 @@ impl Engine {
             };
             let live = bytes_path(&record.renamed_from);
             if matches!(&stream.place, Place::At(path) if *path == live) {
-                // A crash came before it was renamed.
-                if !self.first_scan {
+                // A crash came before it was renamed; or the folder was not looked at since.
+                use std::os::unix::fs::MetadataExt as _;
+                if std::fs::symlink_metadata(&live).is_ok_and(|m| m.ino() == stream.key.ino) {
                     self.store.put(Kind::StreamPut(StreamRecord { renamed_from: Vec::new(), ..record }));
                 }
                 continue;
             }
             if !stream.finished {
+                self.confirm_end(id, now);
                 self.ask_again(id, &record, now);
                 continue;
             }
@@ -164,7 +167,7 @@ impl Engine {
         self.store.enter(now.wall, Action::RotationRefused, message, &fields);
     }
 
-    /// Has a renamed file archived as a whole. False if that is not possible now.
+    /// Has a renamed file archived as a whole; one that is not compressed is an archive as it is. False if that is not possible now.
     fn compress_renamed(&mut self, id: StreamId, record: &StreamRecord, now: Now) -> bool {
         let Some(plan) = self.rotation_plan(record).cloned() else { return false };
         let path = bytes_path(&record.extents.last().map(|e| e.path.clone()).unwrap_or_default());
@@ -173,11 +176,17 @@ impl Engine {
             engine.store.put(Kind::StreamPut(StreamRecord { renamed_from: Vec::new(), ..record.clone() }));
             false
         };
-        let file = match File::open(&path).and_then(|f| Ok((Look::at_file(&f)?, f))) {
-            Ok((look, file)) if look.key == key && plan.compression != Compression::None => file,
-            // Someone else moved or removed it, or it is to stay as it is.
+        let file = match archived::open_plain(&path) {
+            Ok((file, look)) if look.key == key => file,
+            // Someone else moved or removed it.
             _ => return done(self),
         };
+        let from = record.archived.map_or(record.base, |p| p.offset);
+        if from >= record.digest_end() {
+            // A crash came between its archive's name and its own removal.
+            self.send_job(Job::Remove(Victim { archive: None, path, key, folder: None }));
+            return done(self);
+        }
         if self.rotations.refused.get(&key).is_some_and(|(at, _)| now.mono.duration_since(*at) < super::AGAIN) {
             return false;
         }
@@ -187,11 +196,11 @@ impl Engine {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned() + suffix(plan.compression);
         let piece = Piece {
             live: file,
-            base: 0,
+            base: record.base,
             stream: id,
             framing: framing_of(record),
-            from: 0,
-            start: Position::at(record.begins_at),
+            from,
+            start: record.archived.unwrap_or(Position::at(record.begins_at.max(from))),
             limit: record.digest_end(),
             whole: Some((name, record.frontier)),
             compression: plan.compression,
@@ -214,8 +223,45 @@ impl Engine {
             step: Step::Working,
         };
         self.rotations.under_way.insert(id, rotation);
-        self.submit(id, Job::Archive(Box::new(piece)));
+        let job = match plan.compression {
+            Compression::None => Job::Seal(id, piece.live),
+            Compression::Gzip | Compression::Zstd => Job::Archive(Box::new(piece)),
+        };
+        self.submit(id, job);
         true
+    }
+
+    /// A renamed file that stays as it is becomes an archive.
+    pub(super) fn sealed(&mut self, id: StreamId, result: std::io::Result<(u64, Vec<u8>)>, now: Now) {
+        let (size, digest) = match result {
+            Ok(sealed) => sealed,
+            Err(error) => return self.refuse_rotation(id, &format!("it cannot be archived: {error}"), now),
+        };
+        let Some(rotation) = self.rotations.under_way.remove(&id) else { return };
+        let (Some(record), Some((path, file))) = (self.store.model().streams.get(&id).cloned(), rotation.renamed)
+        else {
+            return;
+        };
+        let from = record.archived.map_or(record.base, |p| p.offset);
+        let number = self.store.model().archives_last + 1;
+        let extent = Extent { from, to: record.digest_end(), path: path_bytes(&path), file, compression: 0, digest };
+        self.store.put(Kind::ArchivePut(ArchiveRecord {
+            number,
+            stream: record.id.clone(),
+            source: record.source.clone(),
+            live: record.renamed_from.clone(),
+            extent,
+            size,
+            begin: record.archived.unwrap_or(Position::at(record.begins_at.max(from))),
+            end: record.frontier,
+            made: now.wall,
+            rotation: rotation.began,
+            phase: ArchiveRecord::PLANNED,
+            immutable: false,
+        }));
+        self.store.put(Kind::StreamPut(StreamRecord { renamed_from: Vec::new(), ..record }));
+        self.adopt_archive(number, None, now);
+        self.protect_archive(number);
     }
 
     /// The archive of a renamed file is entered: the file itself goes.
@@ -225,8 +271,7 @@ impl Engine {
             self.store.put(Kind::StreamPut(StreamRecord { renamed_from: Vec::new(), ..record }));
         }
         let Some((path, key)) = rotation.renamed else { return };
-        let victim = crate::rotate::worker::Victim { archive: None, path, key, folder: None };
-        self.send_job(Job::Remove(victim));
+        self.send_job(Job::Remove(Victim { archive: None, path, key, folder: None }));
     }
 
     /// The names that the archives of a live file have or had.

@@ -76,3 +76,41 @@ fn cannot_collapse(source: &crds::Source) -> Option<(&'static str, &'static str)
         "write mode: Observe; how large container logs grow is the kubelet's to configure",
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use waybill_crds::Severity;
+
+    use crate::plan::resolve::resolve;
+    use crate::plan::{RotationMode, RotationPlan};
+
+    fn plan(format: &str, file: &str, rotation: &str) -> Result<Option<RotationPlan>, String> {
+        let text = format!(
+            "apiVersion: waybill.dev/v1alpha1\nkind: AuditPolicy\nmetadata: {{name: p}}\nspec:\n  sources:\n    - name: s\n      \
+             file: {{paths: [/l/x.log]{file}}}\n      format: {format}\n      timeZone: UTC\n      rotation: {rotation}\n"
+        );
+        let resolved = resolve(&text, None, None);
+        let wrong: Vec<String> =
+            resolved.findings.iter().filter(|f| f.severity == Severity::Error).map(ToString::to_string).collect();
+        match resolved.plan {
+            Some(mut plan) => Ok(plan.sources.remove(0).rotation),
+            None => Err(wrong.join("\n")),
+        }
+    }
+
+    #[test]
+    fn what_would_harm_a_writer_is_refused_with_what_would_do() {
+        let collapse = plan("V2RayAccess", "", "{mode: Collapse, cycle: Day}").unwrap().unwrap();
+        assert_eq!((collapse.mode, collapse.folder), (RotationMode::Collapse, None));
+        assert_eq!(plan("Text", "", "{mode: Observe}").unwrap(), None);
+        let wrapped = plan("Text", ", envelope: Cri", "{mode: Collapse}").unwrap_err();
+        assert!(wrapped.contains("rotation.mode") && wrapped.contains("Observe"), "{wrapped}");
+        let signal = "{type: Signal, signal: HUP, process: {executable: /usr/bin/x}}";
+        let deaf = plan("V2RayAccess", "", &format!("{{mode: Rename, reopen: {signal}}}")).unwrap_err();
+        assert!(deaf.contains("SIGHUP ends them") && deaf.contains("V2RayApi"), "{deaf}");
+        assert!(matches!(
+            plan("Text", "", &format!("{{mode: Rename, reopen: {signal}}}")).unwrap().unwrap().mode,
+            RotationMode::Rename(_)
+        ));
+    }
+}

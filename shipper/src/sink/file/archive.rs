@@ -6,13 +6,17 @@ use std::io::{self, BufReader, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
 
 use super::sync_folder;
 use crate::plan::FilePlan;
 use crate::rotate::cycle::{self, LiveName};
 use crate::rotate::header;
+use crate::rotate::immutable::{self, Flag};
+use crate::rotate::piece::TEMPORARY;
+use crate::rotate::retain::{self, Unit};
+use crate::rotate::worker::{self, Victim};
 use crate::source::decompress::Compression;
+use crate::source::root::Look;
 
 /// Whether a new cycle has begun since a file was opened.
 pub fn is_due(plan: &FilePlan, opened: &jiff::Zoned, now: &jiff::Zoned) -> bool {
@@ -62,7 +66,7 @@ impl Archives {
         }
         let plan = self.plan.clone();
         let started = std::thread::Builder::new().name("archive".into()).spawn(move || {
-            if let Err(error) = compress_all(&plan).and_then(|()| prune(&plan)) {
+            if let Err(error) = compress_all(&plan).and_then(|()| protect(&plan)).and_then(|()| prune(&plan)) {
                 tracing::warn!(path = %plan.path.display(), %error, "failed to tidy archives; it is tried again at the next rotation");
             }
         });
@@ -113,8 +117,10 @@ fn compress_all(plan: &FilePlan) -> io::Result<()> {
 
 /// Writes a compressed copy that is whole and durable before it gets its name.
 fn compress(from: &Path, to: &Path, compression: Compression) -> io::Result<()> {
-    let mut temporary: OsString = to.as_os_str().to_owned();
-    temporary.push(".tmp");
+    // Under a name that no one takes for an archive: a crash may leave it behind, until it is written anew.
+    let mut name = OsString::from(TEMPORARY);
+    name.push(to.file_name().unwrap_or_default());
+    let temporary = to.with_file_name(name);
     let source = File::open(from)?;
     let modified = source.metadata()?.modified()?;
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(&temporary)?;
@@ -142,26 +148,54 @@ fn compress(from: &Path, to: &Path, compression: Compression) -> io::Result<()> 
     std::fs::rename(&temporary, to)
 }
 
+/// Removes what is no longer kept, the oldest first. All of it was written before it got here, so that nothing is owed.
 fn prune(plan: &FilePlan) -> io::Result<()> {
     let mut archives = Vec::new();
     for (_, path) in names(&plan.path)? {
-        let metadata = std::fs::metadata(&path)?;
-        archives.push((metadata.modified()?, path, metadata.len()));
+        let look = Look::at_file(&File::open(&path)?)?;
+        archives.push((look.modified, path, look));
     }
-    archives.sort_by(|a, b| b.cmp(a));
-    let age = |modified: SystemTime| SystemTime::now().duration_since(modified).unwrap_or_default();
-    let mut total = 0;
-    for (index, (modified, path, len)) in archives.into_iter().enumerate() {
-        total += len;
-        let too_old =
-            plan.max_age_days > 0 && age(modified) > Duration::from_secs(u64::from(plan.max_age_days) * 86_400);
-        let too_many = plan.max_files > 0 && index >= plan.max_files as usize;
-        let too_large = plan.max_total_size > 0 && total > plan.max_total_size;
-        if too_old || too_many || too_large {
-            tracing::info!(path = %path.display(), "removing an archive that its retention no longer covers");
-            std::fs::remove_file(&path)?;
+    archives.sort_by(|(a, ap, _), (b, bp, _)| (a, ap).cmp(&(b, bp)));
+    let units: Vec<Unit> =
+        archives.iter().map(|(made, _, look)| Unit { made: *made, size: look.size, owed: false }).collect();
+    let folder = plan.path.parent().unwrap_or(Path::new("/"));
+    let stat = rustix::fs::statvfs(folder)?;
+    let (size, free) = (stat.f_blocks * stat.f_frsize, stat.f_bavail * stat.f_frsize);
+    let lacking = retain::lacking(plan.retention.min_free, size, free);
+    let now = retain::Now { wall: crate::engine::Now::read().wall, age_paused: false, lacking };
+    for (_, path, look) in archives.into_iter().take(retain::surplus(&units, &plan.retention, now)) {
+        tracing::info!(path = %path.display(), "removing an archive that its retention no longer covers");
+        worker::remove(&Victim { archive: None, path, key: look.key, folder: None })?;
+    }
+    Ok(())
+}
+
+/// Makes every finished archive immutable, if the policy says so.
+fn protect(plan: &FilePlan) -> io::Result<()> {
+    if !plan.protect.archives {
+        return Ok(());
+    }
+    for (name, path) in names(&plan.path)? {
+        let finished = plan.compression == Compression::None || name.ends_with(cycle::suffix(plan.compression));
+        if finished {
+            immutable::set(&File::open(&path)?, Flag::Immutable, true)?;
         }
     }
+    Ok(())
+}
+
+/// Whether the folder's file system can protect archives as the policy says; an error if it must and cannot.
+pub fn can_protect(plan: &FilePlan) -> io::Result<()> {
+    let folder = plan.path.parent().unwrap_or(Path::new("/"));
+    if !plan.protect.archives {
+        return Ok(());
+    }
+    let Err(why) = immutable::trial(File::open(folder)?, Flag::Immutable) else { return Ok(()) };
+    let why = format!("its archives cannot be protected: {why}");
+    if plan.protect.when_unsupported == waybill_crds::WhenUnsupported::Refuse {
+        return Err(io::Error::new(io::ErrorKind::Unsupported, why));
+    }
+    tracing::warn!(path = %plan.path.display(), "{why}");
     Ok(())
 }
 
@@ -171,6 +205,8 @@ mod tests {
 
     use waybill_crds::Cycle;
 
+    use crate::rotate::retain::Bounds;
+
     use super::*;
 
     fn plan(dir: &Path, cycle: Cycle, max_files: u32) -> FilePlan {
@@ -179,9 +215,8 @@ mod tests {
             max_size: 100,
             cycle,
             compression: Compression::Gzip,
-            max_age_days: 90,
-            max_files,
-            max_total_size: 0,
+            retention: Bounds { max_age_days: 90, max_files, ..Bounds::default() },
+            protect: waybill_crds::Protect::default(),
         }
     }
 
@@ -208,6 +243,26 @@ mod tests {
         let file = File::open(dir.path().join("audit_20261122~02.log.gz")).unwrap();
         flate2::read::GzDecoder::new(file).read_to_string(&mut text).unwrap();
         assert_eq!(text, "three\n");
+    }
+
+    #[test]
+    fn protected_archives_are_immutable_until_they_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut plan = plan(dir.path(), Cycle::None, 1);
+        plan.protect.archives = true;
+        if let Err(why) = can_protect(&plan) {
+            return println!("SKIPPED: {why}");
+        }
+        let mut archives = Archives::new(plan.clone());
+        for text in ["one\n", "two\n"] {
+            std::fs::write(&plan.path, text).unwrap();
+            archives.rotate(&jiff::Zoned::now()).unwrap();
+            archives.finish();
+        }
+        assert_eq!(listed(dir.path()), ["audit~02.log.gz"]);
+        let left = dir.path().join("audit~02.log.gz");
+        assert!(std::fs::remove_file(&left).is_err());
+        assert!(immutable::set(&File::open(&left).unwrap(), Flag::Immutable, false).unwrap());
     }
 
     #[test]
