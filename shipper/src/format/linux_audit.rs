@@ -58,7 +58,7 @@ impl<'a> Head<'a> {
         let (stamp, rest) = (&rest[..end], &rest[end + 1..]);
         let colon = memchr::memchr(b':', stamp)?;
         let (time, serial) = (&stamp[..colon], &stamp[colon + 1..]);
-        let digits = (1..=20).contains(&serial.len()) && serial.iter().all(u8::is_ascii_digit);
+        let digits = (1..=10).contains(&serial.len()) && serial.iter().all(u8::is_ascii_digit);
         let named = kind.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_[]".contains(byte));
         if !digits || !named || memchr::memchr(b'.', time).is_none_or(|dot| time.len() != dot + 4 || dot > 11) {
             return None;
