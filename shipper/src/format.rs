@@ -24,6 +24,8 @@ mod encoder;
 mod escape;
 mod host_log;
 mod json;
+mod kubernetes_audit;
+mod linux_audit;
 mod members;
 mod object;
 mod pam;
@@ -128,5 +130,7 @@ pub struct Fragment {
 mod genuine;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod pages;
 #[cfg(test)]
 mod tests;

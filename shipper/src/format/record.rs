@@ -90,6 +90,7 @@ fields! {
     ProcessName = "process.name" ["process"] "name",
     ProcessExecutable = "process.executable" ["process"] "executable",
     ProcessCommandLine = "process.command_line" ["process"] "command_line",
+    ProcessArgs = "process.args" ["process"] "args",
     ProcessTitle = "process.title" ["process"] "title",
     ProcessWorkingDirectory = "process.working_directory" ["process"] "working_directory",
     ProcessParentPid = "process.parent.pid" ["process" "parent"] "pid",
@@ -122,6 +123,8 @@ pub(super) enum Shape {
     Text,
     /// Digits, checked when set.
     Number,
+    /// Texts between NUL bytes.
+    Arguments,
     /// Addresses between commas; those that are not addresses are left out.
     IpList,
 }
@@ -162,6 +165,7 @@ impl Field {
             | Self::HttpStatus
             | Self::ProcessPid
             | Self::ProcessParentPid => Shape::Number,
+            Self::ProcessArgs => Shape::Arguments,
             Self::DnsResolvedIp => Shape::IpList,
             _ => Shape::Text,
         }

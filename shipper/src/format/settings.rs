@@ -19,6 +19,10 @@ pub enum Kind {
     Sshd,
     /// sudo and su. Lines of sshd and PAM among them are recognised.
     Sudo,
+    /// Linux audit: `audit.log` of auditd.
+    LinuxAudit,
+    /// The audit log of kube-apiserver.
+    KubernetesAudit,
     /// Any JSONL, with a [`JsonMap`].
     Json,
     /// Lines of text.
@@ -27,8 +31,17 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order of the policy's documentation.
-    pub const ALL: [Self; 7] =
-        [Self::V2RayAccess, Self::V2RayError, Self::QurlConnector, Self::Sshd, Self::Sudo, Self::Json, Self::Text];
+    pub const ALL: [Self; 9] = [
+        Self::V2RayAccess,
+        Self::V2RayError,
+        Self::QurlConnector,
+        Self::Sshd,
+        Self::Sudo,
+        Self::LinuxAudit,
+        Self::KubernetesAudit,
+        Self::Json,
+        Self::Text,
+    ];
 
     /// The name that the policy uses.
     pub fn name(self) -> &'static str {
@@ -38,6 +51,8 @@ impl Kind {
             Self::QurlConnector => "QurlConnector",
             Self::Sshd => "Sshd",
             Self::Sudo => "Sudo",
+            Self::LinuxAudit => "LinuxAudit",
+            Self::KubernetesAudit => "KubernetesAudit",
             Self::Json => "Json",
             Self::Text => "Text",
         }
