@@ -30,6 +30,7 @@ mod record;
 mod redact;
 mod scan;
 mod settings;
+mod softether;
 mod text;
 mod time;
 mod v2ray;

@@ -8,7 +8,7 @@ use super::record::{Field, Record};
 use super::redact::{Clean, Cleaner};
 use super::settings::{Error, Kind, Meaning, Settings, Verdict};
 use super::time::{Clock, rfc3339};
-use super::{Frame, StreamInfo, json, qurl_connector, text, v2ray};
+use super::{Frame, StreamInfo, json, qurl_connector, softether, text, v2ray};
 
 /// Encodes the records of one stream.
 #[derive(Debug)]
@@ -22,6 +22,7 @@ pub struct Encoder {
     clock: Clock,
     cleaner: Cleaner,
     members: Members,
+    softether: softether::Context,
     /// What the format writes itself: members of the record, and of `waybill`.
     objects: Vec<u8>,
     detail: Vec<u8>,
@@ -40,6 +41,7 @@ impl Encoder {
             clock: Clock::new(settings.time_zone.clone()),
             cleaner: Cleaner::new(),
             members: Members::default(),
+            softether: softether::Context::new(info),
             objects: Vec::new(),
             detail: Vec::new(),
         })
@@ -50,7 +52,11 @@ impl Encoder {
         self.objects.clear();
         self.detail.clear();
         let clean = match self.kind {
-            Kind::V2RayAccess | Kind::V2RayError => self.cleaner.clean(frame.text),
+            Kind::V2RayAccess
+            | Kind::V2RayError
+            | Kind::SoftEtherServer
+            | Kind::SoftEtherSecurity
+            | Kind::SoftEtherPacket => self.cleaner.clean(frame.text),
             Kind::QurlConnector | Kind::Json | Kind::Text => {
                 Clean { text: frame.text, original: frame.text, secrets: &[] }
             }
@@ -61,6 +67,11 @@ impl Encoder {
             Kind::Text => text::parse(&mut record, clean.text),
             Kind::V2RayAccess | Kind::V2RayError if whole => {
                 v2ray::parse(&mut record, clean.text, &self.outbounds, &mut self.clock, &mut self.detail);
+            }
+            Kind::SoftEtherServer | Kind::SoftEtherSecurity | Kind::SoftEtherPacket if whole => {
+                self.softether.at(frame.seq);
+                let (clock, context) = (&mut self.clock, &mut self.softether);
+                softether::parse(&mut record, clean.text, self.kind, clock, context, &mut self.detail);
             }
             Kind::QurlConnector if whole => {
                 qurl_connector::parse(&mut record, clean.text, &mut self.clock, &mut self.members, &mut self.detail);
@@ -118,6 +129,9 @@ fn unread<'a>(kind: Kind) -> Record<'a> {
     match kind {
         Kind::V2RayAccess => Record::new("v2ray", "v2ray.access"),
         Kind::V2RayError => Record::new("v2ray", "v2ray.error"),
+        Kind::SoftEtherServer => Record::new("softether", "softether.server"),
+        Kind::SoftEtherSecurity => Record::new("softether", "softether.security"),
+        Kind::SoftEtherPacket => Record::new("softether", "softether.packet"),
         Kind::QurlConnector => Record::new("qurl", "qurl.connector"),
         Kind::Json => Record::new("json", "json"),
         Kind::Text => Record::new("text", "text"),

@@ -13,6 +13,12 @@ pub enum Kind {
     V2RayAccess,
     /// Error log of V2Ray and Xray. Lines of the access log among them are recognised.
     V2RayError,
+    /// Server log of SoftEther VPN, or the standard output of its foreground mode.
+    SoftEtherServer,
+    /// Security log of one of its Virtual Hubs.
+    SoftEtherSecurity,
+    /// Packet log of one of its Virtual Hubs.
+    SoftEtherPacket,
     /// JSONL of the qURL Connector, and its mirror on the runtime log.
     QurlConnector,
     /// Any JSONL, with a [`JsonMap`].
@@ -23,13 +29,37 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order of the policy's documentation.
-    pub const ALL: [Self; 5] = [Self::V2RayAccess, Self::V2RayError, Self::QurlConnector, Self::Json, Self::Text];
+    pub const ALL: [Self; 8] = [
+        Self::V2RayAccess,
+        Self::V2RayError,
+        Self::SoftEtherServer,
+        Self::SoftEtherSecurity,
+        Self::SoftEtherPacket,
+        Self::QurlConnector,
+        Self::Json,
+        Self::Text,
+    ];
+
+    /// Whether its lines carry local time without an offset, so that the writer's time zone has to be known.
+    pub fn is_local(self) -> bool {
+        match self {
+            Self::V2RayAccess
+            | Self::V2RayError
+            | Self::SoftEtherServer
+            | Self::SoftEtherSecurity
+            | Self::SoftEtherPacket => true,
+            Self::QurlConnector | Self::Json | Self::Text => false,
+        }
+    }
 
     /// The name that the policy uses.
     pub fn name(self) -> &'static str {
         match self {
             Self::V2RayAccess => "V2RayAccess",
             Self::V2RayError => "V2RayError",
+            Self::SoftEtherServer => "SoftEtherServer",
+            Self::SoftEtherSecurity => "SoftEtherSecurity",
+            Self::SoftEtherPacket => "SoftEtherPacket",
             Self::QurlConnector => "QurlConnector",
             Self::Json => "Json",
             Self::Text => "Text",
