@@ -51,8 +51,7 @@ pub(super) struct Join {
 impl Join {
     /// Goes to the place of a record.
     pub(super) fn at(&mut self, seq: u64) {
-        let index = self.places.iter().position(|place| (place.next..=place.next.saturating_add(GAP)).contains(&seq));
-        let mut place = match index {
+        let mut place = match self.place_of(seq) {
             Some(index) => self.places.remove(index),
             None => {
                 if self.places.len() == PLACES {
@@ -65,9 +64,9 @@ impl Join {
         self.places.push(place);
     }
 
-    /// Whether nothing is known of what stands before a record.
-    pub(super) fn is_new_at(&self, seq: u64) -> bool {
-        !self.places.iter().any(|place| (place.next..=place.next.saturating_add(GAP)).contains(&seq))
+    /// The place that a record follows; `None` if nothing is known of what stands before it.
+    fn place_of(&self, seq: u64) -> Option<usize> {
+        self.places.iter().position(|place| (place.next..=place.next.saturating_add(GAP)).contains(&seq))
     }
 
     /// Forgets everything at this place: the program has started.
@@ -169,7 +168,7 @@ mod tests {
         let mut join = Join::default();
         join.at(100);
         join.begin(b"CID-1", known("new"));
-        assert!(join.is_new_at(1));
+        assert_eq!(join.place_of(1), None);
         join.at(1);
         assert_eq!(user(&join, "CID-1"), None);
         join.begin(b"CID-1", known("old"));

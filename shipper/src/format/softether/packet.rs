@@ -183,9 +183,10 @@ fn details<'a>(record: &mut Record<'a>, kind: &[u8], detail: &'a [u8]) {
 
 /// The value of a key; it ends before the next key of its family, since blanks survive in URLs.
 fn value<'a>(detail: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
-    let start = match detail.starts_with(key) {
-        true => key.len(),
-        false => memchr::memmem::find_iter(detail, key).find(|at| *at > 0 && detail[at - 1] == b' ')? + key.len(),
+    let start = if detail.starts_with(key) {
+        key.len()
+    } else {
+        memchr::memmem::find_iter(detail, key).find(|at| *at > 0 && detail[at - 1] == b' ')? + key.len()
     };
     let rest = &detail[start..];
     let end = memchr::memmem::find_iter(rest, b" Http")

@@ -208,7 +208,8 @@ impl<'a> Found<'a> {
     }
 
     /// The value of a name.
-    pub(super) fn get(&self, name: &str) -> Option<&'a [u8]> {
+    #[cfg(test)]
+    fn get(&self, name: &str) -> Option<&'a [u8]> {
         self.values().find(|(value, _)| value.name == name).map(|(_, text)| text)
     }
 }
@@ -240,7 +241,7 @@ pub(super) fn prefix(text: &[u8]) -> Option<(Found<'_>, &[u8])> {
     catalogue.languages.iter().flat_map(|language| &language.prefixes).find_map(|template| {
         let meaning = &catalogue.meanings[template.meaning];
         let mut found = Found { meaning, values: [&[]; MOST], count: 0, ambiguous: false };
-        let at = template.forwards(&template.parts, text, &mut found)?;
+        let at = found.forwards(&template.parts, text)?;
         found.check_numbers().then(|| (found, text[at..].trim_ascii_start()))
     })
 }
@@ -267,8 +268,8 @@ impl Template {
         {
             return None;
         }
-        let start = self.forwards(&self.parts[..widest], text, &mut found)?;
-        let end = self.backwards(&self.parts[widest + 1..], text, start, &mut found)?;
+        let start = found.forwards(&self.parts[..widest], text)?;
+        let end = found.backwards(&self.parts[widest + 1..], text, start)?;
         if let Part::Value(index) = self.parts[widest] {
             found.put(index, &text[start..end]);
         }
@@ -277,63 +278,6 @@ impl Template {
         }
         found.ambiguous = self.could_end_elsewhere(&found);
         Some(found)
-    }
-
-    /// Reads parts from the left; answers where the last of them ends.
-    fn forwards<'a>(&self, parts: &[Part], text: &'a [u8], found: &mut Found<'a>) -> Option<usize> {
-        let mut at = 0;
-        let mut open: Option<Part> = None;
-        for part in parts {
-            let Part::Text(wanted) = part else {
-                if let Some(Part::Value(index)) = open {
-                    found.put(index, &text[at..at]);
-                }
-                open = Some(*part);
-                continue;
-            };
-            let begins = match open {
-                None => text[at..].starts_with(wanted).then_some(at)?,
-                Some(Part::Value(index)) if found.is_address(index) && wanted[0] == b':' => {
-                    at + address_end(&text[at..], wanted)?
-                }
-                Some(_) => at + memmem::find(&text[at..], wanted)?,
-            };
-            if let Some(Part::Value(index)) = open {
-                found.put(index, &text[at..begins]);
-            }
-            open = None;
-            at = begins + wanted.len();
-        }
-        if let Some(Part::Value(index)) = open {
-            found.put(index, &text[at..at]);
-        }
-        Some(at)
-    }
-
-    /// Reads parts from the right, not beyond `start`; answers where the first of them begins.
-    fn backwards<'a>(&self, parts: &[Part], text: &'a [u8], start: usize, found: &mut Found<'a>) -> Option<usize> {
-        let mut end = text.len();
-        let mut open: Option<Part> = None;
-        for part in parts.iter().rev() {
-            let Part::Text(wanted) = part else {
-                if let Some(Part::Value(index)) = open {
-                    found.put(index, &text[end..end]);
-                }
-                open = Some(*part);
-                continue;
-            };
-            let room = text.get(start..end)?;
-            let begins = match open {
-                None => start + room.strip_suffix(*wanted)?.len(),
-                Some(_) => start + memmem::rfind(room, wanted)?,
-            };
-            if let Some(Part::Value(index)) = open {
-                found.put(index, &text[begins + wanted.len()..end]);
-            }
-            open = None;
-            end = begins;
-        }
-        Some(end)
     }
 
     /// Whether a foreign value holds the text that stands before or behind it.
@@ -352,6 +296,63 @@ impl Template {
 }
 
 impl<'a> Found<'a> {
+    /// Reads parts from the left; answers where the last of them ends.
+    fn forwards(&mut self, parts: &[Part], text: &'a [u8]) -> Option<usize> {
+        let mut at = 0;
+        let mut open: Option<Part> = None;
+        for part in parts {
+            let Part::Text(wanted) = part else {
+                if let Some(Part::Value(index)) = open {
+                    self.put(index, &text[at..at]);
+                }
+                open = Some(*part);
+                continue;
+            };
+            let begins = match open {
+                None => text[at..].starts_with(wanted).then_some(at)?,
+                Some(Part::Value(index)) if self.is_address(index) && wanted[0] == b':' => {
+                    at + address_end(&text[at..], wanted)?
+                }
+                Some(_) => at + memmem::find(&text[at..], wanted)?,
+            };
+            if let Some(Part::Value(index)) = open {
+                self.put(index, &text[at..begins]);
+            }
+            open = None;
+            at = begins + wanted.len();
+        }
+        if let Some(Part::Value(index)) = open {
+            self.put(index, &text[at..at]);
+        }
+        Some(at)
+    }
+
+    /// Reads parts from the right, not beyond `start`; answers where the first of them begins.
+    fn backwards(&mut self, parts: &[Part], text: &'a [u8], start: usize) -> Option<usize> {
+        let mut end = text.len();
+        let mut open: Option<Part> = None;
+        for part in parts.iter().rev() {
+            let Part::Text(wanted) = part else {
+                if let Some(Part::Value(index)) = open {
+                    self.put(index, &text[end..end]);
+                }
+                open = Some(*part);
+                continue;
+            };
+            let room = text.get(start..end)?;
+            let begins = match open {
+                None => start + room.strip_suffix(*wanted)?.len(),
+                Some(_) => start + memmem::rfind(room, wanted)?,
+            };
+            if let Some(Part::Value(index)) = open {
+                self.put(index, &text[begins + wanted.len()..end]);
+            }
+            open = None;
+            end = begins;
+        }
+        Some(end)
+    }
+
     fn put(&mut self, index: usize, text: &'a [u8]) {
         if let Some(place) = self.values.get_mut(index) {
             *place = text;
