@@ -11,6 +11,9 @@ fn lines(kind: Kind) -> Vec<Vec<u8>> {
     let text = match kind {
         Kind::V2RayAccess | Kind::Text => [file("xray-26.3.27/access.log"), file("v2ray-4.34.0/access.log")].concat(),
         Kind::V2RayError => [file("xray-26.3.27/error.log"), file("v2ray-4.34.0/error.log")].concat(),
+        Kind::SoftEtherServer => file("softether-5.01.9674/server.log"),
+        Kind::SoftEtherSecurity => file("softether-5.01.9674/security-CORP.log"),
+        Kind::SoftEtherPacket => file("softether-5.01.9674/packet-CORP.log"),
         Kind::QurlConnector => QURL.as_bytes().to_vec(),
         Kind::Json => JSON.as_bytes().to_vec(),
     };
@@ -34,11 +37,13 @@ fn encoding_does_not_allocate() {
         let mut encoder = Encoder::new(&settings, &StreamInfo::default()).unwrap();
         let lines = lines(kind);
         let mut out = Vec::with_capacity(1 << 20);
+        let mut seq = 0;
         let mut pass = || {
             for line in &lines {
+                seq += 1;
                 let frame = Frame {
                     text: line,
-                    seq: 1,
+                    seq,
                     offset: 0,
                     hash: record_hash(line),
                     observed: 0,

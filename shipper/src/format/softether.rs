@@ -14,7 +14,7 @@
 
 use xxhash_rust::xxh3::Xxh3;
 
-use self::join::{Join, Known, kept};
+use self::join::{Join, Known};
 use self::text::{Found, Value, ValueKind};
 use super::StreamInfo;
 use super::address::Endpoint;
@@ -319,46 +319,51 @@ fn integrity(record: &mut Record<'_>, key: &str) {
 
 /// Remembers what a line says of a connection.
 fn learn(join: &mut Join, key: &str, record: &Record<'_>, names: &Names<'_>) {
-    let text = |field: Field| record.get(field).map(kept).unwrap_or_default();
-    match (key, names.connection) {
-        ("LS_START_1", _) => join.forget(),
-        ("LS_CONNECTION_START_1", Some(connection)) => {
-            let known =
-                Known { address: text(Field::SourceAddress), port: text(Field::SourcePort), ..Known::default() };
-            join.begin(connection, known);
+    let text = |field: Field| record.get(field).unwrap_or_default();
+    let begin = |join: &mut Join, connection: &[u8]| {
+        if let Some(known) = join.begin(connection) {
+            known.address.set(text(Field::SourceAddress));
+            known.port.set(text(Field::SourcePort));
         }
+    };
+    if key == "LS_START_1" {
+        join.forget();
+    }
+    let Some(connection) = names.connection else { return };
+    match key {
+        "LS_CONNECTION_START_1" => begin(join, connection),
         // In a security log nothing comes before it; in the server log it is about a connection that is known.
-        ("LH_CONNECT_CLIENT", Some(connection)) => {
-            let (address, port) = (text(Field::SourceAddress), text(Field::SourcePort));
-            let same = join.get(connection).is_some_and(|known| known.address == address && known.session.is_empty());
-            if !same {
-                join.begin(connection, Known { address, port, ..Known::default() });
+        "LH_CONNECT_CLIENT" => {
+            let is_same =
+                |known: &Known| known.address.get() == text(Field::SourceAddress) && known.session.get().is_empty();
+            if !join.get(connection).is_some_and(is_same) {
+                begin(join, connection);
             }
             if let Some(known) = join.get_mut(connection) {
-                known.user = text(Field::UserName);
-                known.hub = names.hub.map(kept).unwrap_or_default();
+                known.user.set(text(Field::UserName));
+                known.hub.set(names.hub.unwrap_or_default());
             }
         }
-        ("LH_NEW_SESSION", Some(connection)) => {
+        "LH_AUTH_OK" => {
+            if let Some(known) = join.get_mut(connection) {
+                known.user.set(text(Field::UserName));
+            }
+        }
+        "LH_NEW_SESSION" => {
             if join.get(connection).is_none() {
-                let (address, port) = (text(Field::SourceAddress), text(Field::SourcePort));
-                join.begin(connection, Known { address, port, ..Known::default() });
+                begin(join, connection);
             }
-            if let Some(session) = names.session {
-                if let Some(known) = join.get_mut(connection) {
-                    known.session = kept(session);
-                }
-                join.alias(session, connection);
-            }
-        }
-        ("LA_RPC_START", Some(connection)) => {
-            if let Some(session) = names.admin_session {
-                join.alias(session, connection);
-            }
-        }
-        ("LH_AUTH_OK", Some(connection)) => {
+            let session = names.session.unwrap_or_default();
             if let Some(known) = join.get_mut(connection) {
-                known.user = text(Field::UserName);
+                known.session.set(session);
+                join.alias(session, connection);
+            }
+        }
+        "LA_RPC_START" => {
+            let session = names.admin_session.unwrap_or_default();
+            if let Some(known) = join.get_mut(connection) {
+                known.admin_session.set(session);
+                join.alias(session, connection);
             }
         }
         _ => {}
@@ -375,21 +380,21 @@ fn complete<'a>(record: &mut Record<'a>, names: &mut Names<'a>, join: &'a Join, 
         count += 1;
     };
     if let Some(known) = name.and_then(|name| join.get(name)) {
-        if record.get(Field::SourceAddress).is_none() && !known.address.is_empty() {
-            record.endpoint(Side::Source, &Endpoint::host_only(&known.address));
+        if record.get(Field::SourceAddress).is_none() && !known.address.get().is_empty() {
+            record.endpoint(Side::Source, &Endpoint::host_only(known.address.get()));
             note("source.address");
-            if record.get(Field::SourcePort).is_none() && record.set_checked(Field::SourcePort, &known.port) {
+            if record.get(Field::SourcePort).is_none() && record.set_checked(Field::SourcePort, known.port.get()) {
                 note("source.port");
             }
         }
-        if record.get(Field::UserName).is_none() && !known.user.is_empty() {
-            record.set(Field::UserName, &known.user);
+        if record.get(Field::UserName).is_none() && !known.user.get().is_empty() {
+            record.set(Field::UserName, known.user.get());
             note("user.name");
         }
         for (place, text, name) in [
-            (&mut names.connection, &known.connection, "waybill.softether.connection"),
-            (&mut names.session, &known.session, "waybill.softether.session"),
-            (&mut names.hub, &known.hub, "waybill.softether.hub"),
+            (&mut names.connection, known.connection.get(), "waybill.softether.connection"),
+            (&mut names.session, known.session.get(), "waybill.softether.session"),
+            (&mut names.hub, known.hub.get(), "waybill.softether.hub"),
         ] {
             if place.is_none() && !text.is_empty() {
                 *place = Some(text);
