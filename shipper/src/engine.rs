@@ -13,6 +13,7 @@ mod control;
 mod ending;
 mod joining;
 mod pass;
+mod recall;
 mod reconcile;
 mod reload;
 pub mod report;

@@ -37,6 +37,8 @@ mod v2ray;
 mod v2ray_access;
 mod v2ray_dns;
 mod v2ray_error;
+mod v2ray_forgery;
+mod v2ray_usage;
 
 pub use control::encode_control;
 pub use encoder::Encoder;

@@ -6,7 +6,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::format::{Encoder, Envelope as FrameEnvelope, Frame, StreamInfo, record_hash};
+use crate::format::{Envelope as FrameEnvelope, Frame, StreamInfo, record_hash};
 use crate::lane::chunk::Chunk;
 use crate::lane::kill_switch::{self, Effect};
 use crate::source::frame::frame;
@@ -156,6 +156,9 @@ impl Engine {
         now: Now,
     ) -> Result<bool, ReadError> {
         self.open(id, now)?;
+        if group.discard.is_none() {
+            self.prepare_encoder(id, record, group.at)?;
+        }
         let suffix = self.joined_suffix(record)?;
         let from = group.at.read_from();
         let mut filled;
@@ -208,16 +211,8 @@ impl Engine {
         now: Now,
     ) -> Option<bool> {
         let stream = self.streams.get_mut(&id)?;
-        let source = self.plan.sources.get(stream.source?)?;
         if group.discard.is_none() && stream.encoder.is_none() {
-            let info = stream_info(record, &self.plan.policy, &self.setup.host);
-            match Encoder::new(&source.settings, &info) {
-                Ok(encoder) => stream.encoder = Some(Box::new(encoder)),
-                Err(error) => {
-                    tracing::error!(source = source.name, %error, "failed to prepare the format");
-                    return None;
-                }
-            }
+            return None;
         }
         let from = group.at.read_from();
         self.last_read = filled;

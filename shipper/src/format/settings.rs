@@ -193,6 +193,8 @@ pub struct Verdict {
     pub outcome: Option<Outcome>,
     /// The line was understood. False for pieces of lines, which are not tried.
     pub parsed: bool,
+    /// The line may not be what the program meant to write.
+    pub suspect: bool,
     /// A rule dropped the record; nothing was written.
     pub dropped: bool,
     /// The record's `@timestamp`, in nanoseconds since 1970 UTC.

@@ -29,6 +29,8 @@ mod text;
 
 /// How far into a line its date may begin.
 const PREFIX: usize = 160;
+/// What is read again after a restart, in bytes: some hundred connections.
+const REACH: u64 = 256 * 1024;
 
 /// What the records of one stream have in common, and what was learnt from them.
 #[derive(Debug)]
@@ -50,6 +52,16 @@ impl Context {
     /// Goes to the place of a record.
     pub(super) fn at(&mut self, seq: u64) {
         self.join.at(seq);
+    }
+
+    /// How many bytes before a record may say what it refers to; 0 if they are known.
+    pub(super) fn reach(&self, seq: u64) -> u64 {
+        if self.join.knows(seq) { 0 } else { REACH }
+    }
+
+    /// Begins a place that ends before a record.
+    pub(super) fn recall_before(&mut self, seq: u64) {
+        self.join.open(seq);
     }
 }
 
@@ -257,11 +269,10 @@ fn take<'a>(record: &mut Record<'a>, found: &Found<'a>, names: &mut Names<'a>, w
             "source_port" => port(record, Field::SourcePort, text),
             "destination_port" => port(record, Field::DestinationPort, text),
             "destination_name" => {
-                let host = text.split(|byte| *byte == b' ').next().unwrap_or(text);
-                let host = Endpoint::host_only(host);
                 if record.get(Field::DestinationAddress).is_none() {
-                    record.endpoint(Side::Destination, &host);
+                    record.endpoint(Side::Destination, &Endpoint::host_only(text));
                 }
+                waybill.text(name, text);
             }
             "host" => {
                 let host = Endpoint::host_only(text);
@@ -286,7 +297,8 @@ fn port<'a>(record: &mut Record<'a>, field: Field, text: &'a [u8]) {
 
 /// What is no message of a string table.
 fn other<'a>(record: &mut Record<'a>, text: &'a [u8]) {
-    let (code, action) = if text.starts_with(b"SoftEther") && memchr::memmem::find(text, b" Build ").is_some() {
+    let is_banner = [&b"SoftEther "[..], b"PacketiX "].iter().any(|name| text.starts_with(name));
+    let (code, action) = if is_banner && memchr::memmem::find(text, b" Build ").is_some() {
         if let Some(at) = memchr::memmem::find(text, b" Version ") {
             let version = &text[at + 9..];
             let end = memchr::memmem::find(version, b"  ").unwrap_or(version.len());

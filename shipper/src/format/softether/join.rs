@@ -87,19 +87,26 @@ pub(super) struct Join {
 impl Join {
     /// Goes to the place of a record.
     pub(super) fn at(&mut self, seq: u64) {
-        let follows = |place: &Place| (place.next..=place.next.saturating_add(GAP)).contains(&seq);
-        match self.places.iter().rposition(follows) {
+        match self.places.iter().rposition(|place| place.is_before(seq)) {
             Some(index) => self.places[index..].rotate_left(1),
-            None => {
-                if self.places.len() == PLACES {
-                    self.places.remove(0);
-                }
-                self.places.push(Place::default());
-            }
+            None => self.open(seq),
         }
         if let Some(place) = self.places.last_mut() {
             place.next = seq.saturating_add(1);
         }
+    }
+
+    /// Whether what stands before a record is known.
+    pub(super) fn knows(&self, seq: u64) -> bool {
+        self.places.iter().any(|place| place.is_before(seq))
+    }
+
+    /// Begins a place of reading, at which nothing is known yet.
+    pub(super) fn open(&mut self, seq: u64) {
+        if self.places.len() == PLACES {
+            self.places.remove(0);
+        }
+        self.places.push(Place { next: seq, ..Place::default() });
     }
 
     /// Forgets everything at this place: the program has started.
@@ -141,6 +148,10 @@ impl Join {
 }
 
 impl Place {
+    fn is_before(&self, seq: u64) -> bool {
+        (self.next..=self.next.saturating_add(GAP)).contains(&seq)
+    }
+
     fn index(&self, name: &[u8]) -> Option<usize> {
         self.names.get(&xxh3_64(name))?.checked_sub(self.first).map(|index| index as usize)
     }

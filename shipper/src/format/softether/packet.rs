@@ -113,7 +113,9 @@ fn session_user(session: &[u8]) -> Option<&[u8]> {
 /// What the type of a packet says.
 fn kind<'a>(record: &mut Record<'a>, kind: &'a [u8]) {
     // Where the law forbids a packet log, a sentence stands in place of the type.
-    if let Some(found) = text::find(kind, false, &mut 0) {
+    if !kind.iter().all(u8::is_ascii_graphic)
+        && let Some(found) = text::find(kind, false, &mut 0)
+    {
         record.set(Field::EventCode, found.meaning.key.as_bytes());
         record.set(Field::EventAction, found.meaning.action.as_bytes());
         super::integrity(record, found.meaning.key);

@@ -125,6 +125,25 @@ fn a_failed_login_gets_its_address_from_the_line_before() {
 }
 
 #[test]
+fn what_was_said_before_a_restart_is_recalled() {
+    let text = file("security-CORP.log");
+    let lines = lines(&text);
+    let login =
+        lines.iter().position(|line| memchr::memmem::find(line, b"Successfully authenticated").is_some()).unwrap();
+    let mut encoder = Encoder::new(&gateway(Kind::SoftEtherSecurity), &hub("CORP")).unwrap();
+    let next = login as u64 + 1;
+    assert!(encoder.reach(next) > 0);
+    encoder.recall_before(next);
+    assert_eq!(encoder.reach(next), 0);
+    lines[..login].iter().for_each(|line| encoder.recall(line));
+    let mut out = Vec::new();
+    encoder.encode(&crate::format::Frame { seq: next, ..frame(lines[login]) }, &mut out);
+    let recalled = record(&out);
+    assert_eq!(recalled, read_as(Kind::SoftEtherSecurity, &hub("CORP"), &lines)[login]);
+    assert!(recalled["source"]["ip"].is_string(), "{recalled}");
+}
+
+#[test]
 fn other_languages_and_mixed_ones() {
     for (line, code, user) in [
         (

@@ -19,13 +19,14 @@ const MOST: usize = 24;
 
 const MEANINGS: &str = include_str!("meanings.txt");
 /// English first: other tables fall back to it for single keys.
-const TEXTS: [&str; 6] = [
+const TEXTS: [&str; 7] = [
     include_str!("texts/en.txt"),
     include_str!("texts/ja.txt"),
     include_str!("texts/cn.txt"),
     include_str!("texts/tw.txt"),
     include_str!("texts/ko.txt"),
     include_str!("texts/pt_br.txt"),
+    include_str!("texts/tr.txt"),
 ];
 
 /// Everything that is known about messages, made ready at the first use.

@@ -37,7 +37,7 @@ fn every_message_has_a_meaning_and_as_many_values() {
         }
     }
     for meaning in &CATALOGUE.meanings {
-        let told = CATALOGUE.languages[0].messages.iter().chain(&CATALOGUE.languages[0].prefixes);
+        let told = CATALOGUE.languages.iter().flat_map(|language| language.messages.iter().chain(&language.prefixes));
         assert!(
             told.into_iter().any(|template| CATALOGUE.meanings[template.meaning].key == meaning.key),
             "{}",
