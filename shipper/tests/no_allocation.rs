@@ -15,6 +15,7 @@ fn lines(kind: Kind) -> Vec<Vec<u8>> {
         Kind::SoftEtherSecurity => file("softether-5.01.9674/security-CORP.log"),
         Kind::SoftEtherPacket => file("softether-5.01.9674/packet-CORP.log"),
         Kind::QurlConnector => QURL.as_bytes().to_vec(),
+        Kind::Sshd | Kind::Sudo => [file("sshd-9.2p1/auth.log"), file("sshd-9.2p1/sshd-E.log")].concat(),
         Kind::Json => JSON.as_bytes().to_vec(),
     };
     text.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect()

@@ -7,6 +7,7 @@
 
 pub mod agent;
 pub mod book;
+pub mod cluster;
 pub mod demo;
 pub mod face;
 pub mod gate;

@@ -13,12 +13,13 @@ use super::pass::stream_info;
 
 impl Engine {
     /// Makes a stream's encoder, and lets it read the lines before `at` if it does not know them: after a start, and where a lane
-    /// reads behind the others. As far as the format wants, and no farther than the live file reaches back.
+    /// reads behind the others in the live file. As far as the format wants, and no farther than the live file reaches back.
     pub(super) fn prepare_encoder(
         &mut self,
         id: StreamId,
         record: &StreamRecord,
         at: Position,
+        live: bool,
     ) -> Result<(), ReadError> {
         let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
         let Some(source) = stream.source.and_then(|source| self.plan.sources.get(source)) else { return Ok(()) };
@@ -35,7 +36,7 @@ impl Engine {
         let next = at.seq + 1;
         let start = at.offset.saturating_sub(encoder.reach(next)).max(record.base);
         let length = at.offset.saturating_sub(start);
-        if length == 0 {
+        if length == 0 || !live {
             stream.encoder = Some(encoder);
             return Ok(());
         }

@@ -10,7 +10,7 @@ use super::settings::{Error, Kind, Meaning, Settings, Verdict};
 use super::time::{Clock, rfc3339};
 use super::v2ray_forgery::Forgery;
 use super::v2ray_usage::FanOut;
-use super::{Frame, StreamInfo, json, qurl_connector, softether, text, v2ray, v2ray_usage};
+use super::{Frame, StreamInfo, host_log, json, qurl_connector, softether, text, v2ray, v2ray_usage};
 
 /// Encodes the records of one stream.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub struct Encoder {
     /// What the format writes itself: members of the record, and of `waybill`.
     objects: Vec<u8>,
     detail: Vec<u8>,
+    /// Text that a format had to decode.
+    scratch: Vec<u8>,
 }
 
 impl Encoder {
@@ -50,6 +52,7 @@ impl Encoder {
             fan_out: FanOut::default(),
             objects: Vec::new(),
             detail: Vec::new(),
+            scratch: Vec::new(),
         })
     }
 
@@ -86,7 +89,7 @@ impl Encoder {
             | Kind::SoftEtherServer
             | Kind::SoftEtherSecurity
             | Kind::SoftEtherPacket => self.cleaner.clean(frame.text),
-            Kind::QurlConnector | Kind::Json | Kind::Text => {
+            Kind::QurlConnector | Kind::Sshd | Kind::Sudo | Kind::Json | Kind::Text => {
                 Clean { text: frame.text, original: frame.text, secrets: &[] }
             }
         };
@@ -106,6 +109,10 @@ impl Encoder {
             }
             Kind::QurlConnector if whole => {
                 qurl_connector::parse(&mut record, clean.text, &mut self.clock, &mut self.members, &mut self.detail);
+            }
+            Kind::Sshd | Kind::Sudo if whole => {
+                let clock = (&mut self.clock, frame.observed);
+                host_log::parse(&mut record, clean.text, self.kind, clock, &mut self.scratch, &mut self.detail);
             }
             Kind::Json if whole => {
                 let (objects, detail) = (&mut self.objects, &mut self.detail);
@@ -170,6 +177,8 @@ fn unread<'a>(kind: Kind) -> Record<'a> {
         Kind::SoftEtherSecurity => Record::new("softether", "softether.security"),
         Kind::SoftEtherPacket => Record::new("softether", "softether.packet"),
         Kind::QurlConnector => Record::new("qurl", "qurl.connector"),
+        Kind::Sshd => Record::new("sshd", "sshd"),
+        Kind::Sudo => Record::new("sudo", "sudo"),
         Kind::Json => Record::new("json", "json"),
         Kind::Text => Record::new("text", "text"),
     }

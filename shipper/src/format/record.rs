@@ -65,6 +65,7 @@ pub(super) struct Place {
 fields! {
     EventAction = "event.action" ["event"] "action",
     EventCode = "event.code" ["event"] "code",
+    EventId = "event.id" ["event"] "id",
     EventReason = "event.reason" ["event"] "reason",
     Message = "message" [] "message",
     ErrorMessage = "error.message" ["error"] "message",
@@ -85,6 +86,17 @@ fields! {
     NetworkBytes = "network.bytes" ["network"] "bytes",
     UserId = "user.id" ["user"] "id",
     UserName = "user.name" ["user"] "name",
+    UserEffectiveId = "user.effective.id" ["user" "effective"] "id",
+    UserEffectiveName = "user.effective.name" ["user" "effective"] "name",
+    UserTargetName = "user.target.name" ["user" "target"] "name",
+    UserAgent = "user_agent.original" ["user_agent"] "original",
+    ProcessPid = "process.pid" ["process"] "pid",
+    ProcessName = "process.name" ["process"] "name",
+    ProcessExecutable = "process.executable" ["process"] "executable",
+    ProcessCommandLine = "process.command_line" ["process"] "command_line",
+    ProcessTitle = "process.title" ["process"] "title",
+    ProcessWorkingDirectory = "process.working_directory" ["process"] "working_directory",
+    ProcessParentPid = "process.parent.pid" ["process" "parent"] "pid",
     UrlOriginal = "url.original" ["url"] "original",
     UrlScheme = "url.scheme" ["url"] "scheme",
     UrlDomain = "url.domain" ["url"] "domain",
@@ -93,7 +105,7 @@ fields! {
     UrlQuery = "url.query" ["url"] "query",
     HttpMethod = "http.request.method" ["http" "request"] "method",
     HttpReferrer = "http.request.referrer" ["http" "request"] "referrer",
-    UserAgent = "user_agent.original" ["user_agent"] "original",
+    HttpStatus = "http.response.status_code" ["http" "response"] "status_code",
     FilePath = "file.path" ["file"] "path",
     ObserverIngress = "observer.ingress.interface.alias" ["observer" "ingress" "interface"] "alias",
     ObserverEgress = "observer.egress.interface.alias" ["observer" "egress" "interface"] "alias",
@@ -106,6 +118,8 @@ fields! {
     ServiceVersion = "service.version" ["service"] "version",
     LogLevel = "log.level" ["log"] "level",
     LogLogger = "log.logger" ["log"] "logger",
+    SyslogHostname = "log.syslog.hostname" ["log" "syslog"] "hostname",
+    SyslogAppname = "log.syslog.appname" ["log" "syslog"] "appname",
 }
 
 /// How a field is written.
@@ -126,20 +140,37 @@ impl Field {
         &PLACES[self as usize]
     }
 
-    /// The field of a dotted name.
+    /// The field of a dotted name. Not those of `process` and `user_agent`, which a field map may fill as it likes.
     pub(super) fn named(name: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|field| field.place().name == name)
+        let is_open = |name: &str| name.starts_with("process.") || name.starts_with("user_agent.");
+        Self::ALL.iter().copied().find(|field| field.place().name == name && !is_open(name))
     }
 
     /// Whether it is written with the parts of its object that are no fields.
     const fn is_apart(self) -> bool {
-        matches!(self, Self::EventAction | Self::EventCode | Self::EventReason | Self::LogLevel | Self::LogLogger)
+        matches!(
+            self,
+            Self::EventAction
+                | Self::EventCode
+                | Self::EventId
+                | Self::EventReason
+                | Self::LogLevel
+                | Self::LogLogger
+                | Self::SyslogHostname
+                | Self::SyslogAppname
+        )
     }
 
     /// How the field is written.
     const fn shape(self) -> Shape {
         match self {
-            Self::SourcePort | Self::DestinationPort | Self::UrlPort | Self::NetworkBytes => Shape::Number,
+            Self::SourcePort
+            | Self::DestinationPort
+            | Self::UrlPort
+            | Self::NetworkBytes
+            | Self::HttpStatus
+            | Self::ProcessPid
+            | Self::ProcessParentPid => Shape::Number,
             Self::SourceMac | Self::DestinationMac => Shape::Mac,
             Self::DnsResolvedIp => Shape::IpList,
             _ => Shape::Text,
@@ -166,13 +197,6 @@ const APART: u64 = {
 pub(super) enum Side {
     Source,
     Destination,
-}
-
-/// Whether these digits are a JSON number that every reader takes exactly.
-pub(super) fn is_number(digits: &[u8]) -> bool {
-    digits.len() <= 15
-        && digits.iter().all(u8::is_ascii_digit)
-        && (digits == b"0" || !matches!(digits, [] | [b'0', ..]))
 }
 
 /// What a format found in a line.
@@ -252,7 +276,9 @@ impl<'a> Record<'a> {
         let fits = match field {
             Field::SourceIp | Field::DestinationIp => Version::of(text).is_some(),
             Field::SourcePort | Field::DestinationPort | Field::UrlPort => super::address::is_port(text),
-            Field::NetworkBytes => is_number(text),
+            Field::NetworkBytes | Field::HttpStatus | Field::ProcessPid | Field::ProcessParentPid => {
+                base::is_decimal(text)
+            }
             Field::SourceMac | Field::DestinationMac => text.len() == 12 && text.iter().all(u8::is_ascii_hexdigit),
             Field::DnsResolvedIp => false,
             _ => true,

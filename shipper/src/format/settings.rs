@@ -21,6 +21,10 @@ pub enum Kind {
     SoftEtherPacket,
     /// JSONL of the qURL Connector, and its mirror on the runtime log.
     QurlConnector,
+    /// OpenSSH's server, and the other programs of the same file. See [`Kind::Sudo`].
+    Sshd,
+    /// sudo and su. Lines of sshd and PAM among them are recognised.
+    Sudo,
     /// Any JSONL, with a [`JsonMap`].
     Json,
     /// Lines of text.
@@ -29,13 +33,15 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order of the policy's documentation.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::V2RayAccess,
         Self::V2RayError,
         Self::SoftEtherServer,
         Self::SoftEtherSecurity,
         Self::SoftEtherPacket,
         Self::QurlConnector,
+        Self::Sshd,
+        Self::Sudo,
         Self::Json,
         Self::Text,
     ];
@@ -47,7 +53,9 @@ impl Kind {
             | Self::V2RayError
             | Self::SoftEtherServer
             | Self::SoftEtherSecurity
-            | Self::SoftEtherPacket => true,
+            | Self::SoftEtherPacket
+            | Self::Sshd
+            | Self::Sudo => true,
             Self::QurlConnector | Self::Json | Self::Text => false,
         }
     }
@@ -61,9 +69,16 @@ impl Kind {
             Self::SoftEtherSecurity => "SoftEtherSecurity",
             Self::SoftEtherPacket => "SoftEtherPacket",
             Self::QurlConnector => "QurlConnector",
+            Self::Sshd => "Sshd",
+            Self::Sudo => "Sudo",
             Self::Json => "Json",
             Self::Text => "Text",
         }
+    }
+
+    /// Whether its lines carry local times without a zone.
+    pub fn is_local(self) -> bool {
+        matches!(self, Self::V2RayAccess | Self::V2RayError | Self::Sshd | Self::Sudo)
     }
 }
 

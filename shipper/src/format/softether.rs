@@ -18,8 +18,9 @@ use self::join::{Join, Known};
 use self::text::{Found, Value, ValueKind};
 use super::StreamInfo;
 use super::address::Endpoint;
+use super::base::is_decimal;
 use super::object::Object;
-use super::record::{Field, Record, Side, is_number};
+use super::record::{Field, Record, Side};
 use super::settings::{Kind, Outcome};
 use super::time::{Clock, Moment};
 
@@ -285,7 +286,7 @@ fn take<'a>(record: &mut Record<'a>, found: &Found<'a>, names: &mut Names<'a>, w
             "method" => record.set(Field::HttpMethod, text),
             "path" => record.set(Field::UrlPath, text),
             "file_name" => record.set(Field::FilePath, text),
-            _ if kind == ValueKind::Number && is_number(text) => waybill.value(name).extend_from_slice(text),
+            _ if kind == ValueKind::Number && is_decimal(text) => waybill.value(name).extend_from_slice(text),
             _ => waybill.text(name, text),
         }
     }

@@ -1,8 +1,9 @@
 //! Packet logs: a row of 17, 18 or 20 columns between commas, without quotes (`PacketLogParseProc` in `src/Cedar/Logging.c`).
 
 use super::super::address::{Endpoint, Url, Version, is_port};
+use super::super::base::is_decimal;
 use super::super::object::Object;
-use super::super::record::{Field, Record, Side, is_number};
+use super::super::record::{Field, Record, Side};
 use super::Head;
 use super::text;
 use crate::format::settings::Outcome;
@@ -37,7 +38,7 @@ pub(super) fn parse<'a>(record: &mut Record<'a>, head: &Head<'a>, hub: &'a [u8],
         }
         count += 1;
     }
-    if !matches!(count, 15 | 16 | 18) || !is_number(columns[5]) {
+    if !matches!(count, 15 | 16 | 18) || !is_decimal(columns[5]) {
         return false;
     }
     let present = |index: usize| columns.get(index).copied().filter(|text| !matches!(*text, b"-" | b""));
@@ -60,7 +61,7 @@ pub(super) fn parse<'a>(record: &mut Record<'a>, head: &Head<'a>, hub: &'a [u8],
         }
     }
     for (name, index) in [("tcp_sequence", 12), ("tcp_acknowledgement", 13)] {
-        if let Some(text) = present(index).filter(|text| is_number(text)) {
+        if let Some(text) = present(index).filter(|text| is_decimal(text)) {
             waybill.value(name).extend_from_slice(text);
         }
     }
