@@ -128,6 +128,8 @@ pub struct Fragment {
 }
 
 #[cfg(test)]
+mod documented;
+#[cfg(test)]
 mod genuine;
 #[cfg(test)]
 mod hostile;
