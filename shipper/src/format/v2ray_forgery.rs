@@ -47,9 +47,11 @@ impl Forgery {
     /// Marks a record that a client may have written.
     pub(super) fn check(&mut self, record: &mut Record<'_>, line: &[u8], seq: u64) {
         let form = Form::of(record, line);
-        let within = seq == self.next && line.len() < self.left;
+        // Empty lines are not handed on; each is a byte of the name.
+        let taken = seq.checked_sub(self.next).map_or(usize::MAX, |empty| line.len().saturating_add(empty as usize));
+        let within = taken < self.left;
         self.next = seq.saturating_add(1);
-        self.left = if within { self.left - line.len() - 1 } else { 0 };
+        self.left = if within { self.left - taken - 1 } else { 0 };
         let mut given_away = false;
         if within {
             let reason = self.reason(record, form);
@@ -100,7 +102,8 @@ mod tests {
     /// `waybill.suspect` of each line of a stream.
     fn suspects(lines: &[&str]) -> Vec<Value> {
         let mut encoder = Encoder::new(&gateway(Kind::V2RayAccess), &info()).unwrap();
-        let frames = lines.iter().zip(1..).map(|(line, seq)| Frame { seq, ..frame(line.as_bytes()) });
+        let handed_on = lines.iter().zip(1..).filter(|(line, _)| !line.is_empty());
+        let frames = handed_on.map(|(line, seq)| Frame { seq, ..frame(line.as_bytes()) });
         frames
             .map(|frame| {
                 let mut out = Vec::new();
@@ -136,6 +139,7 @@ mod tests {
 
     #[test]
     fn a_name_is_not_endless() {
+        assert_eq!(suspects(&[CARRIER, "", "", PLAIN]), [Value::Null, json!("after-refused-name")]);
         let long = format!("{CARRIER}{}", "x".repeat(240));
         assert_eq!(suspects(&[&long, PLAIN]), [Value::Null, Value::Null]);
         let many: Vec<Value> = suspects(&[CARRIER, PLAIN, PLAIN, PLAIN, PLAIN]);
