@@ -46,20 +46,6 @@ impl Kind {
         Self::Text,
     ];
 
-    /// Whether its lines carry local time without an offset, so that the writer's time zone has to be known.
-    pub fn is_local(self) -> bool {
-        match self {
-            Self::V2RayAccess
-            | Self::V2RayError
-            | Self::SoftEtherServer
-            | Self::SoftEtherSecurity
-            | Self::SoftEtherPacket
-            | Self::Sshd
-            | Self::Sudo => true,
-            Self::QurlConnector | Self::Json | Self::Text => false,
-        }
-    }
-
     /// The name that the policy uses.
     pub fn name(self) -> &'static str {
         match self {
@@ -78,7 +64,16 @@ impl Kind {
 
     /// Whether its lines carry local times without a zone.
     pub fn is_local(self) -> bool {
-        matches!(self, Self::V2RayAccess | Self::V2RayError | Self::Sshd | Self::Sudo)
+        matches!(
+            self,
+            Self::V2RayAccess
+                | Self::V2RayError
+                | Self::SoftEtherServer
+                | Self::SoftEtherSecurity
+                | Self::SoftEtherPacket
+                | Self::Sshd
+                | Self::Sudo
+        )
     }
 }
 
