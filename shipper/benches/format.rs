@@ -43,6 +43,9 @@ fn block(kind: &str) -> Vec<u8> {
         "Sshd" | "Sudo" => file("sshd-9.2p1/auth-iso.log"),
         "LinuxAudit" => file("auditd-3.0.9/enriched.log"),
         "KubernetesAudit" => file("kubernetes-1.36.4/audit.log"),
+        "SoftEtherServer" => file("softether-5.01.9674/server.log"),
+        "SoftEtherSecurity" => file("softether-5.01.9674/security-CORP.log"),
+        "SoftEtherPacket" => file("softether-5.01.9674/packet-CORP.log"),
         "QurlConnector" => vec![QURL.as_bytes().to_vec()],
         "Json" => vec![JSON.as_bytes().to_vec()],
         _ => file("xray-26.3.27/access.log"),
@@ -116,7 +119,7 @@ fn framing_and_hash(bencher: Bencher<'_, '_>) {
 }
 
 /// From framed lines to ECS.
-#[divan::bench(args = ["V2RayAccessConnections", "V2RayAccess", "V2RayError", "QurlConnector", "Sshd", "Sudo", "LinuxAudit", "KubernetesAudit", "Json", "Text"])]
+#[divan::bench(args = ["V2RayAccessConnections", "V2RayAccess", "V2RayError", "SoftEtherServer", "SoftEtherSecurity", "SoftEtherPacket", "QurlConnector", "Sshd", "Sudo", "LinuxAudit", "KubernetesAudit", "Json", "Text"])]
 fn encode(bencher: Bencher<'_, '_>, kind: &str) {
     let block = block(kind);
     let lines: Vec<&[u8]> = block.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect();
@@ -146,6 +149,41 @@ fn encode(bencher: Bencher<'_, '_>, kind: &str) {
             }
         }
         out.len()
+    });
+}
+
+/// Lines that are made to take long: pieces of the grammar that almost match, over and over. Time must grow with the length and
+/// no faster, so the bytes a second of the longer line must be those of the shorter.
+#[divan::bench(args = [64, 1024], consts = [0, 1, 2, 3, 4, 5, 6])]
+fn adversarial<const HOSTILE: usize>(bencher: Bencher<'_, '_>, kibibytes: usize) {
+    let (kind, begins, piece) = [
+        (Kind::V2RayAccess, "2026/11/21 22:57:08 192.0.2.1:5 accepted tcp:", "] email: [a -> b"),
+        (Kind::V2RayAccess, "2026/11/21 22:57:08 ", "Masked [//u:p@request user id: "),
+        (Kind::V2RayError, "2026/11/21 22:57:08 [Info] [7] ", "a/b: taking detour [x] for [ > "),
+        (
+            Kind::SoftEtherServer,
+            "2026-11-21 22:57:08.123 The connection \"CID-1\"",
+            " (IP address: , Host name: ) is attempting provided is \"",
+        ),
+        (Kind::SoftEtherSecurity, "2026-11-21 22:57:08.123 Connection \"", "\": User auth provided was \", from "),
+        (
+            Kind::SoftEtherPacket,
+            "2026-11-21,22:57:08.123,SID-A-1,-,5EAC3D2CCAE4,5EAC3D2CCAE4,0x0800,60,TCP_DATAv4,-,-,-,-,-,1,2,",
+            " HttpUrl= Http",
+        ),
+        (Kind::QurlConnector, "{\"event\":\"x\"", ",\"a\":[{}]"),
+    ][HOSTILE];
+    let mut line = begins.as_bytes().to_vec();
+    while line.len() < kibibytes * 1024 {
+        line.extend_from_slice(piece.as_bytes());
+    }
+    let mut encoder = Encoder::new(&Settings::new(kind), &info()).unwrap_or_else(|error| panic!("{error}"));
+    let mut out = Vec::with_capacity(8 * line.len());
+    let frame =
+        Frame { text: &line, seq: 1, offset: 0, hash: 0, observed: 0, envelope: None, fragment: None, partial: false };
+    bencher.counter(BytesCount::new(line.len())).bench_local(|| {
+        out.clear();
+        black_box(encoder.encode(&frame, &mut out))
     });
 }
 

@@ -15,6 +15,7 @@ mod ending;
 mod joining;
 mod pass;
 mod protect;
+mod recall;
 mod reconcile;
 mod reload;
 pub mod report;

@@ -35,6 +35,7 @@ mod record;
 mod redact;
 mod scan;
 mod settings;
+mod softether;
 mod sshd;
 mod sshd_messages;
 mod sudo;
@@ -45,6 +46,8 @@ mod v2ray;
 mod v2ray_access;
 mod v2ray_dns;
 mod v2ray_error;
+mod v2ray_forgery;
+mod v2ray_usage;
 mod vis;
 
 pub use control::encode_control;
@@ -126,6 +129,8 @@ pub struct Fragment {
     pub last: bool,
 }
 
+#[cfg(test)]
+mod documented;
 #[cfg(test)]
 mod genuine;
 #[cfg(test)]

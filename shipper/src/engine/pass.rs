@@ -6,7 +6,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::format::{self, Encoder, Envelope as FrameEnvelope, Frame, StreamInfo, record_hash};
+use crate::format::{self, Envelope as FrameEnvelope, Frame, StreamInfo, record_hash};
 use crate::lane::chunk::Chunk;
 use crate::lane::kill_switch::{self, Effect};
 use crate::plan::Encoding;
@@ -176,6 +176,9 @@ impl Engine {
         if !archived {
             self.open(id, now)?;
         }
+        if group.discard.is_none() {
+            self.prepare_encoder(id, record, group.at, !archived)?;
+        }
         let suffix = self.joined_suffix(record)?;
         let mut filled;
         loop {
@@ -232,16 +235,8 @@ impl Engine {
         now: Now,
     ) -> Option<bool> {
         let stream = self.streams.get_mut(&id)?;
-        let source = self.plan.sources.get(stream.source?)?;
         if group.discard.is_none() && stream.encoder.is_none() {
-            let info = stream_info(record, &self.plan.policy, &self.setup.host);
-            match Encoder::new(&source.settings, &info) {
-                Ok(encoder) => stream.encoder = Some(Box::new(encoder)),
-                Err(error) => {
-                    tracing::error!(source = source.name, %error, "failed to prepare the format");
-                    return None;
-                }
-            }
+            return None;
         }
         let from = group.at.read_from();
         self.last_read = filled;

@@ -21,6 +21,8 @@ pub struct Counters {
     pub outcomes: [u64; 5],
     /// Records whose line did not parse.
     pub unparsed: u64,
+    /// Records whose line may not be its program's.
+    pub suspect: u64,
     /// Files that started over.
     pub started_over: u64,
     /// Files that were copies.
@@ -60,6 +62,7 @@ impl Counters {
         };
         self.outcomes[index] += 1;
         self.unparsed += u64::from(!verdict.parsed);
+        self.suspect += u64::from(verdict.suspect);
     }
 }
 
@@ -281,6 +284,8 @@ pub struct Report {
     pub outcomes: [u64; 5],
     /// Of these, records whose line did not parse.
     pub unparsed: u64,
+    /// And records whose line may not be its program's.
+    pub suspect: u64,
     /// Engaged kill switches.
     pub switches: Vec<SwitchReport>,
     /// The newest entries of the ledger, oldest first.
@@ -321,6 +326,7 @@ impl Engine {
             read_errors: self.counters.read_errors,
             outcomes: self.counters.outcomes,
             unparsed: self.counters.unparsed,
+            suspect: self.counters.suspect,
             ledger_last: model.ledger_last,
             control_refused: self.counters.control_refused,
             ..Report::default()

@@ -2,7 +2,7 @@
 
 use super::escape::decoded;
 use super::members::{elements, member};
-use super::record::{Field, Record};
+use super::record::{Field, Record, Shape};
 use super::scan::Type;
 use super::settings::DropRule;
 
@@ -17,7 +17,7 @@ pub(super) struct Compiled {
 impl Compiled {
     pub(super) fn new(rule: &DropRule) -> Self {
         Self {
-            field: Field::named(&rule.field).filter(|field| *field != Field::DnsResolvedIp),
+            field: Field::named(&rule.field).filter(|field| matches!(field.place().shape, Shape::Text | Shape::Number)),
             path: rule.field.split('.').map(|name| name.as_bytes().to_vec()).collect(),
             equals: rule.equals.as_bytes().to_vec(),
         }

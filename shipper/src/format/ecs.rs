@@ -182,6 +182,11 @@ impl Head {
 
 /// Writes the rest of `event`. Says whether the original was valid UTF-8.
 fn event(out: &mut Vec<u8>, record: &Record<'_>, original: Option<&[u8]>) -> bool {
+    if let Some(id) = record.event_id {
+        out.extend_from_slice(b",\"id\":\"");
+        base::hex(out, &id.to_be_bytes());
+        out.push(b'"');
+    }
     if let Some(nanos) = record.duration {
         out.extend_from_slice(b",\"duration\":");
         base::decimal(out, nanos);
@@ -217,6 +222,7 @@ fn objects(out: &mut Vec<u8>, record: &Record<'_>) {
             Shape::Text => text(out, value, record.escaped),
             Shape::Number => out.extend_from_slice(value),
             Shape::Arguments => list(out, value.split(|byte| *byte == 0)),
+            Shape::Mac => mac(out, value),
             Shape::IpList => {
                 let addresses = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
                 list(out, addresses.filter(|address| address::Version::of(address).is_some()));
@@ -226,6 +232,15 @@ fn objects(out: &mut Vec<u8>, record: &Record<'_>) {
     for _ in open {
         out.push(b'}');
     }
+}
+
+/// Writes twelve digits as the schema wants a hardware address.
+fn mac(out: &mut Vec<u8>, digits: &[u8]) {
+    for (index, pair) in digits.chunks(2).enumerate() {
+        out.push(if index == 0 { b'"' } else { b'-' });
+        out.extend(pair.iter().map(u8::to_ascii_uppercase));
+    }
+    out.push(b'"');
 }
 
 /// Leaves the objects that are open and enters others. Something always stands before: `event` outside, a sibling inside.
@@ -307,8 +322,12 @@ fn waybill(out: &mut Vec<u8>, record: &Record<'_>, line: &Line<'_>) {
     if record.ambiguous {
         out.extend_from_slice(b",\"time_ambiguous\":true");
     }
-    if record.suspect {
-        out.extend_from_slice(b",\"suspect\":true");
+    for (name, reason) in [(&b",\"suspect\":\""[..], record.suspect), (b",\"integrity\":\"", record.integrity)] {
+        if let Some(reason) = reason {
+            out.extend_from_slice(name);
+            out.extend_from_slice(reason.as_bytes());
+            out.push(b'"');
+        }
     }
     if !line.secrets.is_empty() {
         out.extend_from_slice(b",\"redacted\":[");

@@ -9,7 +9,11 @@ use super::record::{Field, Record};
 use super::redact::{Clean, Cleaner};
 use super::settings::{Error, Kind, Meaning, Settings, Verdict};
 use super::time::{Clock, rfc3339};
-use super::{Frame, StreamInfo, host_log, json, kubernetes_audit, qurl_connector, text, v2ray};
+use super::v2ray_forgery::Forgery;
+use super::v2ray_usage::FanOut;
+use super::{
+    Frame, StreamInfo, host_log, json, kubernetes_audit, qurl_connector, softether, text, v2ray, v2ray_usage,
+};
 
 /// Encodes the records of one stream.
 #[derive(Debug)]
@@ -23,6 +27,9 @@ pub struct Encoder {
     clock: Clock,
     cleaner: Cleaner,
     members: Members,
+    softether: softether::Context,
+    forgery: Forgery,
+    fan_out: FanOut,
     /// What the format writes itself: members of the record, and of `waybill`.
     objects: Vec<u8>,
     detail: Vec<u8>,
@@ -48,11 +55,37 @@ impl Encoder {
             clock: Clock::new(settings.time_zone.clone()),
             cleaner: Cleaner::new(),
             members: Members::default(),
+            softether: softether::Context::new(info),
+            forgery: Forgery::new(),
+            fan_out: FanOut::default(),
             objects: Vec::new(),
             detail: Vec::new(),
             scratch: Vec::new(),
             assembly: Assembly::default(),
         })
+    }
+
+    /// How many bytes before record `seq` the format wants to read first, because lines refer to earlier ones. 0 if it knows
+    /// them, or needs none.
+    pub fn reach(&self, seq: u64) -> u64 {
+        match self.kind {
+            Kind::SoftEtherServer | Kind::SoftEtherSecurity => self.softether.reach(seq),
+            _ => 0,
+        }
+    }
+
+    /// Begins to remember what stands before record `seq`: [`recall`](Self::recall) is given those lines.
+    pub fn recall_before(&mut self, seq: u64) {
+        self.softether.recall_before(seq);
+    }
+
+    /// Reads a line again, to remember what later ones refer to.
+    pub fn recall(&mut self, text: &[u8]) {
+        self.detail.clear();
+        let clean = self.cleaner.clean(text);
+        let mut record = unread(self.kind);
+        let (clock, context) = (&mut self.clock, &mut self.softether);
+        softether::parse(&mut record, clean.text, self.kind, clock, context, &mut self.detail);
     }
 
     /// Appends exactly one JSON object and a newline to `out`, or nothing if a rule dropped the record.
@@ -65,7 +98,11 @@ impl Encoder {
         self.objects.clear();
         self.detail.clear();
         let clean = match self.kind {
-            Kind::V2RayAccess | Kind::V2RayError => self.cleaner.clean(frame.text),
+            Kind::V2RayAccess
+            | Kind::V2RayError
+            | Kind::SoftEtherServer
+            | Kind::SoftEtherSecurity
+            | Kind::SoftEtherPacket => self.cleaner.clean(frame.text),
             _ => Clean { text: frame.text, original: frame.text, secrets: &[] },
         };
         let whole = frame.fragment.is_none() && !frame.partial;
@@ -74,6 +111,13 @@ impl Encoder {
             Kind::Text => text::parse(&mut record, clean.text),
             Kind::V2RayAccess | Kind::V2RayError if whole => {
                 v2ray::parse(&mut record, clean.text, &self.outbounds, &mut self.clock, &mut self.detail);
+                self.forgery.check(&mut record, clean.text, frame.seq);
+                v2ray_usage::check(&record, &mut self.fan_out, &mut self.detail);
+            }
+            Kind::SoftEtherServer | Kind::SoftEtherSecurity | Kind::SoftEtherPacket if whole => {
+                self.softether.at(frame.seq);
+                let (clock, context) = (&mut self.clock, &mut self.softether);
+                softether::parse(&mut record, clean.text, self.kind, clock, context, &mut self.detail);
             }
             Kind::QurlConnector if whole => {
                 qurl_connector::parse(&mut record, clean.text, &mut self.clock, &mut self.members, &mut self.detail);
@@ -118,7 +162,13 @@ impl Encoder {
             .time
             .or_else(|| frame.envelope.and_then(|envelope| rfc3339(envelope.time)))
             .unwrap_or(frame.observed);
-        let verdict = Verdict { outcome: record.outcome, parsed: record.parsed, dropped: false, time: Some(time) };
+        let verdict = Verdict {
+            outcome: record.outcome,
+            parsed: record.parsed,
+            suspect: record.suspect.is_some(),
+            dropped: false,
+            time: Some(time),
+        };
         if record.noise || self.drop.iter().any(|rule| rule.matches_record(&record) == Some(true)) {
             return Verdict { dropped: true, ..verdict };
         }
@@ -147,6 +197,9 @@ fn unread<'a>(kind: Kind) -> Record<'a> {
     match kind {
         Kind::V2RayAccess => Record::new("v2ray", "v2ray.access"),
         Kind::V2RayError => Record::new("v2ray", "v2ray.error"),
+        Kind::SoftEtherServer => Record::new("softether", "softether.server"),
+        Kind::SoftEtherSecurity => Record::new("softether", "softether.security"),
+        Kind::SoftEtherPacket => Record::new("softether", "softether.packet"),
         Kind::QurlConnector => Record::new("qurl", "qurl.connector"),
         Kind::Sshd => Record::new("sshd", "sshd"),
         Kind::Sudo => Record::new("sudo", "sudo"),

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::tests::{frame, gateway, info, record};
-use super::{Encoder, Kind, Outcome};
+use super::{Encoder, Frame, Kind, Outcome};
 
 /// Encodes a file; answers the lines that did not parse, and the records.
 fn read(kind: Kind, name: &str) -> (Vec<String>, Vec<Value>) {
@@ -13,9 +13,9 @@ fn read(kind: Kind, name: &str) -> (Vec<String>, Vec<Value>) {
     settings.outbounds.remove("api");
     let mut encoder = Encoder::new(&settings, &info()).unwrap();
     let (mut unparsed, mut records) = (Vec::new(), Vec::new());
-    for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+    for (line, seq) in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).zip(1..) {
         let mut out = Vec::new();
-        let verdict = encoder.encode(&frame(line), &mut out);
+        let verdict = encoder.encode(&Frame { seq, ..frame(line) }, &mut out);
         let record = record(&out);
         assert!(verdict.time.is_some());
         assert_eq!(record["waybill"]["outcome"].as_str(), verdict.outcome.map(Outcome::as_str));
@@ -63,8 +63,12 @@ fn access_lines_are_complete() {
     for name in ACCESS {
         let (_, records) = read(Kind::V2RayAccess, name);
         let mut seen = [0; 3];
+        let mut suspected = 0;
         for record in &records {
-            assert_eq!(record["waybill"]["suspect"], Value::Null, "{record}");
+            let forged = record["user"]["name"] == "forged@example.org";
+            let suspect = record["waybill"]["suspect"].as_str();
+            assert_eq!(forged, suspect.is_some_and(|reason| reason != "after-refused-name"), "{record}");
+            suspected += usize::from(suspect.is_some());
             let outcome = record["waybill"]["outcome"].as_str().unwrap();
             match record["event"]["action"].as_str().unwrap() {
                 "accepted" => {
@@ -72,7 +76,6 @@ fn access_lines_are_complete() {
                     assert!(record["destination"]["port"].is_u64(), "{record}");
                     let outbound = record["waybill"]["v2ray"]["outbound"].as_str().unwrap();
                     assert_eq!(outcome, if outbound == "blocked" { "deny" } else { "allow" });
-                    let forged = record["user"]["name"] == "forged@example.org";
                     assert_eq!(
                         forged || name.starts_with("xray"),
                         record["waybill"]["v2ray"]["route"].is_string(),
@@ -95,6 +98,8 @@ fn access_lines_are_complete() {
                 }
             }
         }
+        // Names were refused on purpose: what follows each can't be told.
+        assert!(suspected < 10, "{name}: {suspected}");
         assert!(seen[0] > 0 && seen[1] > 0 && (name.starts_with("v2ray") || seen[2] > 0), "{name}: {seen:?}");
     }
 }

@@ -301,6 +301,19 @@ fn near() -> impl Strategy<Value = Vec<u8>> {
         "\"objectRef\":{\"resource\":",
         "\"annotations\":{\"authorization.k8s.io/decision\":\"forbid\"",
         "\"sourceIPs\":[\"192.0.2.1\"]",
+        "2026-11-21 22:57:08.123 ",
+        "2026-11-21,22:57:08.123,",
+        "[vm/VPN/",
+        "] (2026-11-21 22:57:08.123) <SECURITY_LOG>: ",
+        "[HUB \"CORP\"] ",
+        "Connection \"CID-1\": ",
+        "Successfully authenticated as user \"",
+        "Administration mode [RPC-1] (Virtual Hub \"",
+        "\"): User \"",
+        "\" has been created.",
+        "SID-A-1,-,5EAC3D2CCAE4,5EAC3D2CCAE4,0x0800,60,TCP_DATAv4,ACK,192.0.2.1,echo(7),192.0.2.2,53,1,2,",
+        "HttpUrl=",
+        ",-,-,-",
     ];
     let piece = prop_oneof![
         8 => prop::sample::select(words.to_vec()).prop_map(|word| word.as_bytes().to_vec()),
@@ -371,6 +384,7 @@ proptest! {
             prop_assert_eq!(&record["host"]["hostname"], "node-1");
             prop_assert_eq!(&record["waybill"]["seq"], &json!(1));
             prop_assert!(record["source"]["ip"].is_null() || record["source"]["ip"].as_str().unwrap().parse::<std::net::IpAddr>().is_ok());
+            prop_assert!(record["network"]["bytes"].is_null() || record["network"]["bytes"].is_u64());
             prop_assert!(record["source"]["port"].is_null() || record["source"]["port"].as_u64().unwrap() <= 65535);
         }
     }
@@ -382,6 +396,26 @@ proptest! {
         prop_assert!(verdict.parsed);
         if name != "subject" {
             prop_assert_eq!(&record.unwrap()["user"]["name"], &json!(value));
+        }
+    }
+}
+
+/// A client chooses its name, and a user name may be anything: neither becomes an address, a hub or an outcome.
+#[test]
+fn a_name_in_a_vpn_log_is_a_name() {
+    for attack in ATTACKS.iter().filter(|attack| !attack.contains(['\n', '\r'])) {
+        let line = |name: &str| {
+            format!(
+                "2026-11-21 22:57:08.123 Connection \"CID-1\": User authentication failed. The user name that has been provided was \"{name}\", from 192.0.2.1."
+            )
+        };
+        let (_, record) = encode(&settings(Kind::SoftEtherSecurity), line(attack).as_bytes());
+        let (_, plain) = encode(&settings(Kind::SoftEtherSecurity), line("alice").as_bytes());
+        let (record, plain) = (record.unwrap(), plain.unwrap());
+        assert_eq!(record["user"]["name"], *attack);
+        assert_eq!(shape(&record), shape(&plain), "{attack:?}");
+        for path in ["/source", "/waybill/outcome", "/waybill/softether", "/event/code"] {
+            assert_eq!(record.pointer(path), plain.pointer(path), "{attack:?}");
         }
     }
 }

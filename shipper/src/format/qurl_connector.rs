@@ -108,14 +108,16 @@ fn level<'a>(record: &mut Record<'a>, line: &'a [u8], members: &mut Members) {
 /// A record of the runtime log that mirrors no event.
 fn runtime<'a>(record: &mut Record<'a>, message: &'a [u8]) {
     record.set(Field::Message, message);
-    for (begins, action) in [
-        (&b"audit: buffer-full drops"[..], "audit-entries-dropped"),
-        (b"audit: encode/write failed", "audit-write-failed"),
+    for (begins, action, integrity) in [
+        (&b"audit: buffer-full drops"[..], "audit-entries-dropped", "entries-dropped"),
+        (b"audit: encode/write failed", "audit-write-failed", "write-failed"),
     ] {
         if message.starts_with(begins) {
             record.name(Field::EventAction, action);
             record.category = "\"process\"";
             record.outcome = Some(Outcome::Error);
+            record.kind = "alert";
+            record.integrity = Some(integrity);
         }
     }
 }

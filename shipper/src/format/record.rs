@@ -69,17 +69,21 @@ fields! {
     EventReason = "event.reason" ["event"] "reason",
     Message = "message" [] "message",
     ErrorMessage = "error.message" ["error"] "message",
+    ErrorCode = "error.code" ["error"] "code",
     SourceAddress = "source.address" ["source"] "address",
     SourceIp = "source.ip" ["source"] "ip",
     SourceDomain = "source.domain" ["source"] "domain",
     SourcePort = "source.port" ["source"] "port",
+    SourceMac = "source.mac" ["source"] "mac",
     DestinationAddress = "destination.address" ["destination"] "address",
     DestinationIp = "destination.ip" ["destination"] "ip",
     DestinationDomain = "destination.domain" ["destination"] "domain",
     DestinationPort = "destination.port" ["destination"] "port",
+    DestinationMac = "destination.mac" ["destination"] "mac",
     NetworkTransport = "network.transport" ["network"] "transport",
     NetworkProtocol = "network.protocol" ["network"] "protocol",
     NetworkType = "network.type" ["network"] "type",
+    NetworkBytes = "network.bytes" ["network"] "bytes",
     UserId = "user.id" ["user"] "id",
     UserName = "user.name" ["user"] "name",
     UserEffectiveId = "user.effective.id" ["user" "effective"] "id",
@@ -101,7 +105,9 @@ fields! {
     UrlPath = "url.path" ["url"] "path",
     UrlQuery = "url.query" ["url"] "query",
     HttpMethod = "http.request.method" ["http" "request"] "method",
+    HttpReferrer = "http.request.referrer" ["http" "request"] "referrer",
     HttpStatus = "http.response.status_code" ["http" "response"] "status_code",
+    FilePath = "file.path" ["file"] "path",
     ObserverIngress = "observer.ingress.interface.alias" ["observer" "ingress" "interface"] "alias",
     ObserverEgress = "observer.egress.interface.alias" ["observer" "egress" "interface"] "alias",
     DnsQuestionName = "dns.question.name" ["dns" "question"] "name",
@@ -127,6 +133,8 @@ pub(super) enum Shape {
     Arguments,
     /// Addresses between commas; those that are not addresses are left out.
     IpList,
+    /// Twelve hexadecimal digits, checked when set, written with hyphens between the pairs.
+    Mac,
 }
 
 impl Field {
@@ -162,10 +170,12 @@ impl Field {
             Self::SourcePort
             | Self::DestinationPort
             | Self::UrlPort
+            | Self::NetworkBytes
             | Self::HttpStatus
             | Self::ProcessPid
             | Self::ProcessParentPid => Shape::Number,
             Self::ProcessArgs => Shape::Arguments,
+            Self::SourceMac | Self::DestinationMac => Shape::Mac,
             Self::DnsResolvedIp => Shape::IpList,
             _ => Shape::Text,
         }
@@ -209,8 +219,12 @@ pub(super) struct Record<'a> {
     pub(super) time: Option<i64>,
     /// The time falls into the repeated hour.
     pub(super) ambiguous: bool,
-    /// More than one reading of the line is possible.
-    pub(super) suspect: bool,
+    /// Why the line may not be what the program meant to write: `waybill.suspect`.
+    pub(super) suspect: Option<&'static str>,
+    /// Why an auditor must know of the line: something was, or may be, missing from the logs. `waybill.integrity`
+    pub(super) integrity: Option<&'static str>,
+    /// `event.id`, equal for the copies of one event in different logs.
+    pub(super) event_id: Option<u128>,
     /// `event.kind`
     pub(super) kind: &'static str,
     /// `event.category`: the inside of a JSON list.
@@ -237,7 +251,9 @@ impl<'a> Record<'a> {
             noise: false,
             time: None,
             ambiguous: false,
-            suspect: false,
+            suspect: None,
+            integrity: None,
+            event_id: None,
             kind: "event",
             category: "",
             types: "",
@@ -264,7 +280,10 @@ impl<'a> Record<'a> {
         let fits = match field {
             Field::SourceIp | Field::DestinationIp => Version::of(text).is_some(),
             Field::SourcePort | Field::DestinationPort | Field::UrlPort => super::address::is_port(text),
-            Field::HttpStatus | Field::ProcessPid | Field::ProcessParentPid => base::is_decimal(text),
+            Field::NetworkBytes | Field::HttpStatus | Field::ProcessPid | Field::ProcessParentPid => {
+                base::is_decimal(text)
+            }
+            Field::SourceMac | Field::DestinationMac => text.len() == 12 && text.iter().all(u8::is_ascii_hexdigit),
             Field::DnsResolvedIp => false,
             _ => true,
         };

@@ -13,6 +13,12 @@ pub enum Kind {
     V2RayAccess,
     /// Error log of V2Ray and Xray. Lines of the access log among them are recognised.
     V2RayError,
+    /// Server log of SoftEther VPN, or the standard output of its foreground mode.
+    SoftEtherServer,
+    /// Security log of one of its Virtual Hubs.
+    SoftEtherSecurity,
+    /// Packet log of one of its Virtual Hubs.
+    SoftEtherPacket,
     /// JSONL of the qURL Connector, and its mirror on the runtime log.
     QurlConnector,
     /// OpenSSH's server, and the other programs of the same file. See [`Kind::Sudo`].
@@ -31,9 +37,12 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order of the policy's documentation.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::V2RayAccess,
         Self::V2RayError,
+        Self::SoftEtherServer,
+        Self::SoftEtherSecurity,
+        Self::SoftEtherPacket,
         Self::QurlConnector,
         Self::Sshd,
         Self::Sudo,
@@ -48,6 +57,9 @@ impl Kind {
         match self {
             Self::V2RayAccess => "V2RayAccess",
             Self::V2RayError => "V2RayError",
+            Self::SoftEtherServer => "SoftEtherServer",
+            Self::SoftEtherSecurity => "SoftEtherSecurity",
+            Self::SoftEtherPacket => "SoftEtherPacket",
             Self::QurlConnector => "QurlConnector",
             Self::Sshd => "Sshd",
             Self::Sudo => "Sudo",
@@ -60,7 +72,16 @@ impl Kind {
 
     /// Whether its lines carry local times without a zone.
     pub fn is_local(self) -> bool {
-        matches!(self, Self::V2RayAccess | Self::V2RayError | Self::Sshd | Self::Sudo)
+        matches!(
+            self,
+            Self::V2RayAccess
+                | Self::V2RayError
+                | Self::SoftEtherServer
+                | Self::SoftEtherSecurity
+                | Self::SoftEtherPacket
+                | Self::Sshd
+                | Self::Sudo
+        )
     }
 }
 
@@ -190,6 +211,8 @@ pub struct Verdict {
     pub outcome: Option<Outcome>,
     /// The line was understood. False for pieces of lines, which are not tried.
     pub parsed: bool,
+    /// The line may not be what the program meant to write.
+    pub suspect: bool,
     /// A rule dropped the record; nothing was written.
     pub dropped: bool,
     /// The record's `@timestamp`, in nanoseconds since 1970 UTC.

@@ -156,7 +156,7 @@ impl<'a> Reader<'_, 'a> {
         if let Some(submethod) = submethod {
             self.waybill.text("submethod", submethod);
         }
-        self.record.suspect = found.ambiguous;
+        self.record.suspect = found.ambiguous.then_some("ambiguous");
         self.marked(found.user, 1);
         source(self.record, found.host, found.port);
         if !found.info.is_empty() {
@@ -342,7 +342,7 @@ impl<'a> Reader<'_, 'a> {
             None => {
                 let mut candidates = Peer::all(text).filter(|peer| peer.behind.starts_with(b":"));
                 let last = candidates.next()?;
-                self.record.suspect = candidates.next().is_some();
+                self.record.suspect = candidates.next().map(|_| "ambiguous");
                 self.whose(last.before);
                 last
             }
@@ -390,7 +390,7 @@ impl<'a> Reader<'_, 'a> {
             }
         }
         let (peer, reason) = chosen?;
-        self.record.suspect = candidates > 1;
+        self.record.suspect = (candidates > 1).then_some("ambiguous");
         peer.set(self.record);
         self.disconnect(reason);
         self.whose(peer.before);

@@ -77,7 +77,7 @@ pub(super) fn parse<'a>(record: &mut Record<'a>, message: &'a [u8], detail: &mut
             record.set(Field::ProcessExecutable, &command[..end]);
         }
     }
-    record.suspect = parts.suspect;
+    record.suspect = parts.suspect.then_some("ambiguous");
     match parts.reason {
         None => {
             record.name(Field::EventAction, if parts.ended { "sudo-command-ended" } else { "sudo-command" });

@@ -73,12 +73,17 @@ impl Clock {
     /// Reads `2026/11/21 22:57:09[.995845]` (Go's `log` package, local time) and ancient V2Ray's `2018/9/15`. Answers the moment
     /// and the length read.
     pub(super) fn slashed(&mut self, text: &[u8]) -> Option<(Moment, usize)> {
+        self.separated(text, b'/', b' ')
+    }
+
+    /// Reads a local date and time with these separators: `2026-11-21,22:57:09.995`. Answers the moment and the length read.
+    pub(super) fn separated(&mut self, text: &[u8], in_date: u8, behind_date: u8) -> Option<(Moment, usize)> {
         let (moment, length) = match text.first_chunk::<19>() {
             Some(head) if *head == self.memo => (self.memo_moment, 19),
             _ => {
                 let mut cursor = Cursor(text);
-                let days = cursor.date(b'/')?;
-                cursor.expect(b' ')?;
+                let days = cursor.date(in_date)?;
+                cursor.expect(behind_date)?;
                 let moment = self.instant(days * DAY + cursor.clock()?, 0)?;
                 let length = text.len() - cursor.0.len();
                 if let (Some(head), 19) = (text.first_chunk::<19>(), length) {
@@ -194,7 +199,7 @@ pub(super) fn epoch(digits: &[u8]) -> Option<i64> {
     whole.checked_mul(unit)?.checked_add(nanos)
 }
 
-/// Seconds of `Z`, `+02:00` or `+0200`.
+/// Seconds of `Z`, `+02:00`, `+0200`, or SoftEther's `+2:00`.
 fn offset(text: &[u8]) -> Option<i64> {
     if matches!(text, [b'Z' | b'z']) {
         return Some(0);
@@ -205,7 +210,7 @@ fn offset(text: &[u8]) -> Option<i64> {
         _ => return None,
     };
     let mut cursor = Cursor(rest);
-    let hours = cursor.two()?;
+    let hours = cursor.small()?;
     if cursor.0.first() == Some(&b':') {
         cursor.expect(b':')?;
     }

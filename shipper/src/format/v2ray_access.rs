@@ -69,7 +69,7 @@ fn accepted<'a>(record: &mut Record<'a>, rest: &'a [u8], outbounds: &[(String, M
     record.name(Field::EventAction, "accepted");
     record.outcome = Some(Outcome::Allow);
     let parts = Parts::split(rest.trim_ascii_end());
-    record.suspect = parts.suspect;
+    record.suspect = parts.suspect.then_some("ambiguous");
     if let Some(email) = parts.email {
         record.set(Field::UserName, email);
     }

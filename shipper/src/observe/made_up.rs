@@ -80,6 +80,7 @@ pub(crate) fn report() -> Report {
         read_errors: 7,
         outcomes: [1, 80, 7, 2, 10],
         unparsed: 4,
+        suspect: 3,
         switches: vec![SwitchReport {
             scope: "source/qurl".into(),
             mode: "Hold".into(),

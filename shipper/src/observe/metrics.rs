@@ -93,6 +93,7 @@ impl Samples {
             self.add(&table::RECORDS, &[outcome], count);
         }
         self.add(&table::UNPARSED, &[], report.unparsed);
+        self.add(&table::SUSPECT, &[], report.suspect);
         for state in STREAM_STATES {
             let count = report.streams.iter().filter(|stream| stream.state == state).count();
             self.add(&table::STREAMS, &[state], count as u64);

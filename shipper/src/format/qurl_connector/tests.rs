@@ -77,6 +77,10 @@ fn the_mirror_on_the_runtime_log() {
         (&record["event"]["action"], &record["waybill"]["outcome"]),
         (&json!("audit-entries-dropped"), &json!("error"))
     );
+    assert_eq!(
+        (&record["waybill"]["integrity"], &record["event"]["kind"]),
+        (&json!("entries-dropped"), &json!("alert"))
+    );
     assert_eq!((&record["waybill"]["qurl"]["dropped_total"], &record["log"]["level"]), (&json!(12), &json!("warn")));
     let (verdict, record) = read(r#"{"time":"2026-08-26T12:00:01Z","level":"INFO","msg":"listening"}"#);
     assert_eq!((verdict.parsed, verdict.outcome, &record["message"]), (true, None, &json!("listening")));

@@ -15,7 +15,7 @@ fn read(message: &str) -> Option<Read> {
     }
     let text = |field| record.get(field).map_or("-".into(), |text| String::from_utf8_lossy(text).into_owned());
     let fields = [Field::EventAction, Field::UserName, Field::SourceAddress, Field::SourcePort].map(text);
-    Some(Read { text: fields.join("|"), outcome: record.outcome, suspect: record.suspect })
+    Some(Read { text: fields.join("|"), outcome: record.outcome, suspect: record.suspect.is_some() })
 }
 
 fn detail(message: &str) -> serde_json::Value {

@@ -19,7 +19,7 @@ fn read(message: &str, su: bool) -> Option<(String, Option<Outcome>, bool)> {
         Field::ProcessCommandLine,
         Field::EventReason,
     ];
-    Some((fields.map(text).join("|"), record.outcome, record.suspect))
+    Some((fields.map(text).join("|"), record.outcome, record.suspect.is_some()))
 }
 
 #[test]

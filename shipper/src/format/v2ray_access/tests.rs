@@ -237,10 +237,10 @@ fn a_name_that_a_client_chose_cannot_pass_for_detour_and_user() {
         "2026/11/21 22:57:10 1.2.3.4:5 accepted tcp:x [in >> direct] email: root:443 [in -> blocked] email: alice",
     );
     assert_eq!((&record["user"]["name"], &record["waybill"]["outcome"]), (&json!("alice"), &json!("deny")));
-    assert_eq!(record["waybill"]["suspect"], true);
+    assert_eq!(record["waybill"]["suspect"], "ambiguous");
     let (_, record) =
         read("2026/11/21 22:57:10 1.2.3.4:5 accepted tcp:x [in >> direct] email: root:443 [in -> blocked]");
-    assert_eq!(record["waybill"]["suspect"], true);
+    assert_eq!(record["waybill"]["suspect"], "ambiguous");
     let (_, record) = read(
         "2026/11/21 22:57:08 tcp:127.0.0.1:4 rejected  proxy/socks: x > common/protocol: invalid domain name: a b [x] email: y",
     );
