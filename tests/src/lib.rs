@@ -6,16 +6,20 @@
 #![forbid(unsafe_code)]
 
 pub mod agent;
+pub mod authority;
 pub mod book;
 pub mod demo;
 pub mod face;
 pub mod gate;
 pub mod history;
 pub mod http;
+pub mod jars;
+pub mod kafka;
 pub mod mount;
 pub mod oracle;
 pub mod output;
 pub mod policy;
+pub mod ream;
 pub mod rng;
 pub mod room;
 pub mod sampler;

@@ -227,6 +227,8 @@ fn resolve_sink(
             }
             SinkKind::File(file_plan(file, default_path))
         }
+        #[cfg(feature = "kafka")]
+        crds::SinkType::Kafka => SinkKind::Kafka(settings(sink.kafka.as_ref(), &format!("{path}.kafka"))?),
         other => {
             return Err(skipped(
                 &format!("{path}.type"),
@@ -246,6 +248,12 @@ fn resolve_sink(
         sources: sink.sources.clone(),
         kind,
     })
+}
+
+/// The object that goes with a sink's type.
+#[cfg(feature = "kafka")]
+fn settings<T: Clone>(object: Option<&T>, path: &str) -> Result<T, Finding> {
+    object.cloned().ok_or_else(|| error(path, "missing", "write the object that goes with the sink's type"))
 }
 
 fn file_plan(file: Option<&crds::FileSink>, default_path: &Path) -> FilePlan {
