@@ -38,6 +38,11 @@ impl Ream {
         self.files.values().map(|(_, lines)| lines.len()).sum()
     }
 
+    /// Bytes that were written.
+    pub fn bytes(&self) -> u64 {
+        self.files.values().flat_map(|(_, lines)| lines).map(|line| line.len() as u64 + 1).sum()
+    }
+
     /// Whether nothing was written.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

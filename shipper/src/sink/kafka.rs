@@ -195,7 +195,7 @@ impl Shipping {
             return Ok(());
         }
         let mut answers = Vec::with_capacity(reports.len());
-        let (mut taken, mut failure, mut too_large) = (false, None, None::<usize>);
+        let (mut taken, mut failure, mut too_large) = (false, None, false);
         for report in reports {
             let place = self.window.landed(&report.tag);
             match report.error {
@@ -208,7 +208,7 @@ impl Shipping {
                         let reason = format!("too large for the topic: {} bytes ({code})", report.tag.size);
                         answers.extend(place.map(|(parcel, record)| (parcel, record, Answer::Refused(reason))));
                     } else {
-                        too_large = Some(too_large.unwrap_or(0).max(report.tag.size));
+                        too_large = true;
                     }
                 }
                 Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight) => {}
@@ -231,9 +231,9 @@ impl Shipping {
         if let Some(failure) = failure {
             return Err(failure);
         }
-        if let Some(largest) = too_large {
-            // A batch was refused, not a record: smaller batches, in which the largest stands alone, tell which record it was.
-            self.batch = (self.batch / 4).min(largest.saturating_sub(1)).max(1);
+        if too_large {
+            // A batch was refused, not a record. In smaller batches what is larger than they are stands alone.
+            self.batch = (self.batch / 4).max(1);
             tracing::info!(
                 sink = self.context.name,
                 bytes = self.batch,
@@ -279,12 +279,16 @@ impl Shipping {
     fn withdraw(&mut self) {
         self.renewal = None;
         let Some(producer) = self.producer.take() else { return };
-        producer.purge_queued();
         let deadline = Instant::now() + GRACE;
         let mut reports = producer.reports();
-        while self.window.flying() > reports.len() && Instant::now() < deadline {
+        loop {
+            // Every time: a request behind a refused one is queued again to be repeated, but its records may not overtake the refused.
+            producer.purge_queued();
             producer.poll(POLL);
             reports.extend(producer.reports());
+            if reports.len() >= self.window.flying() || Instant::now() >= deadline {
+                break;
+            }
         }
         producer.purge_all();
         producer.poll(Duration::ZERO);
@@ -343,7 +347,9 @@ fn fill(
             Err(Refusal::Code(code)) => return Err(explain::code(code, settings)),
         }
     }
-    queue.settle(window.parcels(), refused)?;
-    window.remove_done();
+    if !refused.is_empty() {
+        queue.settle(window.parcels(), refused)?;
+        window.remove_done();
+    }
     Ok(())
 }

@@ -48,8 +48,8 @@ mod tests {
 
     #[test]
     fn the_choice_is_the_same_in_every_release() {
-        assert_eq!(place(PartitionBy::Stream, "0123456789abcdef0123456789abcdef-0-0"), 7);
-        assert_eq!(place(PartitionBy::Source, "gate/0-0-0"), 7);
+        assert_eq!(place(PartitionBy::Stream, "0123456789abcdef0123456789abcdef-0-0"), 9);
+        assert_eq!(place(PartitionBy::Source, "gate/0-0-0"), 3);
     }
 
     #[test]

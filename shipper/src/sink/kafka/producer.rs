@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::config::FromClientConfigAndContext as _;
+use rdkafka::config::{FromClientConfigAndContext as _, RDKafkaLogLevel};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, PurgeConfig};
 use waybill_crds::Kafka;
@@ -49,7 +49,7 @@ impl Producer {
         let stamp = config::stamp(settings, context);
         let mut client = config::client(settings, context, batch)?;
         if lines.is_some() {
-            client.set("debug", "eos");
+            client.set("debug", "eos").set_log_level(RDKafkaLogLevel::Debug);
         }
         let events = Events::new(&context.name, Placement(settings.partition_by), lines);
         let inner =
