@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use waybill_tests::agent::Agent;
-use waybill_tests::kafka::{Broker, Listener, Message, read};
+use waybill_tests::kafka::{Broker, Listener, Message, PLAIN, read};
 use waybill_tests::policy::{self, Policy, with};
 use waybill_tests::ream::{Arrived, Ream};
 use waybill_tests::rng::Rng;

@@ -211,7 +211,13 @@ impl Shipping {
                         too_large = true;
                     }
                 }
-                Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight) => {}
+                // They follow a fatal error, which is looked at by itself.
+                Some(
+                    RDKafkaErrorCode::PurgeQueue
+                    | RDKafkaErrorCode::PurgeInflight
+                    | RDKafkaErrorCode::Fatal
+                    | RDKafkaErrorCode::GaplessGuarantee,
+                ) => {}
                 Some(code) => {
                     failure.get_or_insert_with(|| explain::code(code, &self.settings));
                 }
@@ -247,11 +253,17 @@ impl Shipping {
     /// Looks after a producer that does not get on.
     fn watch(&mut self) -> Result<(), Failure> {
         let Some(producer) = &self.producer else { return Ok(()) };
+        match producer.fatal() {
+            None => {}
+            // A record was refused; those behind it were not sent, so that they keep their order.
+            Some((RDKafkaErrorCode::GaplessGuarantee, _)) => {
+                self.withdraw();
+                return Ok(());
+            }
+            Some((code, text)) => return Err(explain::fatal(code, &text, &self.settings)),
+        }
         if self.window.flying() == 0 {
             return Ok(());
-        }
-        if let Some((code, text)) = producer.fatal() {
-            return Err(explain::fatal(code, &text, &self.settings));
         }
         if let Some(complaint) = producer.complaint() {
             self.complained = Instant::now();

@@ -26,6 +26,9 @@ pub(super) fn client(settings: &Kafka, context: &Context, batch: usize) -> Resul
         // Acknowledged by all in-sync replicas, in order, once.
         .set("enable.idempotence", "true")
         .set("acks", "all")
+        // One request at a time, and none after one that was refused: no record may overtake another of its stream.
+        .set("max.in.flight.requests.per.connection", "1")
+        .set("enable.gapless.guarantee", "true")
         // A message is never given up here: only a broker's answer settles it.
         .set("message.timeout.ms", "0")
         .set("message.max.bytes", LARGEST_MESSAGE)

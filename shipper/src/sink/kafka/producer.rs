@@ -17,7 +17,7 @@ use crate::sink::{Context, Failure, Stamp};
 
 /// Why a message was not accepted for sending.
 pub(super) enum Refusal {
-    /// There is no room now.
+    /// There is no room now, or the producer is at its end.
     Full,
     /// No broker takes a request of this size.
     TooLarge,
@@ -64,7 +64,7 @@ impl Producer {
             .payload(message.payload)
             .headers(message.headers);
         self.inner.send(record).map_err(|(error, _)| match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::QueueFull) => Refusal::Full,
+            Some(RDKafkaErrorCode::QueueFull | RDKafkaErrorCode::Fatal) => Refusal::Full,
             Some(code) if explain::is_too_large(code) => Refusal::TooLarge,
             code => Refusal::Code(code.unwrap_or(RDKafkaErrorCode::Unknown)),
         })
