@@ -10,7 +10,7 @@ pub(super) struct Placement(pub(super) PartitionBy);
 
 impl Placement {
     /// The part of a key that all messages share whose order is kept.
-    fn common<'k>(&self, key: &'k [u8]) -> &'k [u8] {
+    fn common<'k>(self, key: &'k [u8]) -> &'k [u8] {
         let end = match self.0 {
             PartitionBy::Stream => key.iter().position(|b| *b == b'-'),
             PartitionBy::Source => key.iter().rposition(|b| *b == b'/'),
