@@ -8,6 +8,7 @@
 pub mod agent;
 pub mod authority;
 pub mod book;
+pub mod cluster;
 pub mod demo;
 pub mod face;
 pub mod gate;
