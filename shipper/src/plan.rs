@@ -115,6 +115,9 @@ pub use waybill_crds::Encoding;
 pub enum SinkKind {
     /// Canonical JSONL in a file that is rotated.
     File(FilePlan),
+    /// A topic of Apache Kafka.
+    #[cfg(feature = "kafka")]
+    Kafka(waybill_crds::Kafka),
     /// One JSON line a record on standard output.
     Stdout,
 }
@@ -165,6 +168,8 @@ impl SinkPlan {
     pub fn destination(&self) -> String {
         match &self.kind {
             SinkKind::File(file) => file.path.display().to_string(),
+            #[cfg(feature = "kafka")]
+            SinkKind::Kafka(kafka) => kafka.topic.clone(),
             SinkKind::Stdout => "stdout".to_owned(),
         }
     }
@@ -173,6 +178,8 @@ impl SinkPlan {
     pub fn type_name(&self) -> &'static str {
         match self.kind {
             SinkKind::File(_) => "File",
+            #[cfg(feature = "kafka")]
+            SinkKind::Kafka(_) => "Kafka",
             SinkKind::Stdout => "Stdout",
         }
     }

@@ -8,6 +8,8 @@ use crate::plan::SinkKind;
 mod backoff;
 mod failure;
 pub mod file;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 mod parcel;
 mod queue;
 mod secret;
@@ -41,14 +43,18 @@ pub struct Context {
 pub fn run(queue: Queue, kind: SinkKind, context: Context) {
     match kind {
         SinkKind::File(plan) => file::run(queue, &plan, context.encoding),
+        #[cfg(feature = "kafka")]
+        SinkKind::Kafka(settings) => kafka::run(queue, settings, context),
         SinkKind::Stdout => stdout::run(queue, std::io::stdout(), context.encoding),
     }
 }
 
 /// Tries a sink out without delivering anything. The answer is one clear sentence: what works, or what it would take.
-pub fn probe(kind: &SinkKind, _context: &Context) -> Result<String, Failure> {
+pub fn probe(kind: &SinkKind, context: &Context) -> Result<String, Failure> {
     match kind {
         SinkKind::File(plan) => file::probe(plan),
+        #[cfg(feature = "kafka")]
+        SinkKind::Kafka(settings) => kafka::probe(settings, context),
         SinkKind::Stdout => Ok("standard output needs nothing".to_owned()),
     }
 }

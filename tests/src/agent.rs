@@ -34,6 +34,7 @@ pub struct Agent {
     log: PathBuf,
     environment: Vec<(OsString, OsString)>,
     wrapper: Vec<&'static str>,
+    secrets: Option<PathBuf>,
     asker: Asker,
     history: Arc<History>,
     child: Option<Child>,
@@ -89,6 +90,7 @@ impl Agent {
             log: log.to_owned(),
             environment: Vec::new(),
             wrapper: Vec::new(),
+            secrets: None,
             asker: Asker(port),
             history,
             child: None,
@@ -106,6 +108,22 @@ impl Agent {
     /// Starts it through another program, which must become it.
     pub fn through(&mut self, program: &[&'static str]) {
         self.wrapper = program.to_vec();
+    }
+
+    /// Gives it secrets: files `<folder>/<secret>/<key>`.
+    pub fn secrets_at(&mut self, folder: &Path) {
+        self.secrets = Some(folder.to_owned());
+    }
+
+    /// `waybill check --probe` of its policy: whether all is well, and what it says.
+    pub fn probe(&self) -> Result<(bool, String)> {
+        let mut command = Command::new(binary()?);
+        command.args(["check", "--probe", "-f"]).arg(&self.policy);
+        if let Some(folder) = &self.secrets {
+            command.arg("--secrets-dir").arg(folder);
+        }
+        let done = command.output().context("failed to start check")?;
+        Ok((done.status.success(), String::from_utf8(done.stdout)?))
     }
 
     /// Keeps its state elsewhere.
@@ -139,6 +157,7 @@ impl Agent {
             .args(["run".as_ref(), "-f".as_ref(), self.policy.as_os_str()])
             .args(["--state-dir".as_ref(), self.state.as_os_str()])
             .args(["--listen", &self.asker.0.to_string()])
+            .args(self.secrets.iter().flat_map(|folder| ["--secrets-dir".as_ref(), folder.as_os_str()]))
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -248,6 +267,15 @@ impl Agent {
         let done = command.output().context("failed to start inspect")?;
         ensure!(done.status.success(), "inspect failed: {}", String::from_utf8_lossy(&done.stderr));
         serde_json::from_slice(&done.stdout).context("inspect did not print JSON")
+    }
+
+    /// `waybill inspect dead-letters --retry` of one sink.
+    pub fn retry_dead_letters(&self, sink: &str) -> Result<()> {
+        let mut command = Command::new(binary()?);
+        command.args(["inspect", "--state-dir"]).arg(&self.state).args(["dead-letters", "--retry", "--sink", sink]);
+        let done = command.output().context("failed to start inspect")?;
+        ensure!(done.status.success(), "inspect failed: {}", String::from_utf8_lossy(&done.stderr));
+        Ok(())
     }
 
     /// Resident memory in bytes.

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod agent;
+pub mod authority;
 pub mod book;
 pub mod cluster;
 pub mod demo;
@@ -13,10 +14,13 @@ pub mod face;
 pub mod gate;
 pub mod history;
 pub mod http;
+pub mod jars;
+pub mod kafka;
 pub mod mount;
 pub mod oracle;
 pub mod output;
 pub mod policy;
+pub mod ream;
 pub mod rng;
 pub mod room;
 pub mod sampler;

@@ -236,6 +236,8 @@ fn resolve_sink(
             }
             SinkKind::File(file_plan(file, default_path))
         }
+        #[cfg(feature = "kafka")]
+        crds::SinkType::Kafka => SinkKind::Kafka(settings(sink.kafka.as_ref(), &format!("{path}.kafka"))?),
         other => {
             return Err(skipped(
                 &format!("{path}.type"),
@@ -255,6 +257,12 @@ fn resolve_sink(
         sources: sink.sources.clone(),
         kind,
     })
+}
+
+/// The object that goes with a sink's type.
+#[cfg(feature = "kafka")]
+fn settings<T: Clone>(object: Option<&T>, path: &str) -> Result<T, Finding> {
+    object.cloned().ok_or_else(|| error(path, "missing", "write the object that goes with the sink's type"))
 }
 
 fn bounds(retention: &crds::Retention) -> Bounds {

@@ -24,13 +24,18 @@ impl Parcel {
         self.open.iter().enumerate().filter(|(_, open)| **open).map(|(index, _)| index)
     }
 
+    /// The first record at or behind an index that waits.
+    pub fn next_open(&self, from: usize) -> Option<usize> {
+        self.open.get(from..)?.iter().position(|open| *open).map(|at| from + at)
+    }
+
     /// Nothing waits any more.
     pub fn is_done(&self) -> bool {
         self.left == 0
     }
 
     /// A record has its answer. `false`: it had one before.
-    pub(super) fn close(&mut self, record: u32) -> bool {
+    pub(crate) fn close(&mut self, record: u32) -> bool {
         match self.open.get_mut(record as usize) {
             Some(open) if *open => {
                 *open = false;

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, unbounded};
 
 use super::{Answer, Failure, Parcel};
 use crate::engine::Event;
@@ -118,6 +118,20 @@ impl Queue {
     /// The engine let go of the sink: what waits is not wanted any more.
     pub fn is_closed(&self) -> bool {
         self.closed
+    }
+
+    /// Takes in what came meanwhile, without waiting, and says whether the sink is still wanted.
+    pub fn is_wanted(&mut self) -> bool {
+        loop {
+            match self.deliveries.try_recv() {
+                Ok(delivery) => self.waiting.push_back(delivery),
+                Err(TryRecvError::Empty) => return !self.closed,
+                Err(TryRecvError::Disconnected) => {
+                    self.closed = true;
+                    return false;
+                }
+            }
+        }
     }
 
     /// Puts back what could not be delivered, says what is in the way, waits, and says whether the sink is still wanted.

@@ -1,0 +1,99 @@
+import java.io.BufferedReader;
+import java.io.File;
+import java.io.InputStreamReader;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.AlterConfigOp;
+import org.apache.kafka.clients.admin.ConfigEntry;
+import org.apache.kafka.clients.admin.NewTopic;
+import org.apache.kafka.clients.admin.ScramCredentialInfo;
+import org.apache.kafka.clients.admin.ScramMechanism;
+import org.apache.kafka.clients.admin.UserScramCredentialAlteration;
+import org.apache.kafka.clients.admin.UserScramCredentialUpsertion;
+import org.apache.kafka.common.Uuid;
+import org.apache.kafka.common.acl.AccessControlEntry;
+import org.apache.kafka.common.acl.AclBinding;
+import org.apache.kafka.common.acl.AclOperation;
+import org.apache.kafka.common.acl.AclPermissionType;
+import org.apache.kafka.common.config.ConfigResource;
+import org.apache.kafka.common.resource.PatternType;
+import org.apache.kafka.common.resource.ResourcePattern;
+import org.apache.kafka.common.resource.ResourceType;
+
+/**
+ * A broker that is its own controller. Arguments: its properties, its data folder, the port where it may be administrated.
+ * Commands come on stdin, one a line, and are answered with one line each. It ends when stdin does.
+ */
+public class Broker {
+    public static void main(String[] arguments) throws Exception {
+        String properties = arguments[0];
+        if (!new File(arguments[1], "meta.properties").exists()) {
+            String[] format = {"format", "--standalone", "-t", Uuid.randomUuid().toString(), "-c", properties};
+            if (kafka.tools.StorageTool.execute(format, System.err) != 0) {
+                System.exit(1);
+            }
+        }
+        Thread broker = new Thread(() -> kafka.Kafka.main(new String[] {properties}));
+        broker.setDaemon(true);
+        broker.start();
+        Map<String, Object> settings = new HashMap<>();
+        settings.put("bootstrap.servers", "127.0.0.1:" + arguments[2]);
+        settings.put("default.api.timeout.ms", "60000");
+        try (Admin admin = Admin.create(settings)) {
+            BufferedReader commands = new BufferedReader(new InputStreamReader(System.in));
+            for (String line = commands.readLine(); line != null; line = commands.readLine()) {
+                String answer = "ok";
+                try {
+                    run(admin, line.split(" "));
+                } catch (Exception error) {
+                    answer = String.valueOf(error).replace('\n', ' ');
+                }
+                System.out.println(answer);
+                System.out.flush();
+            }
+        }
+        System.exit(0);
+    }
+
+    private static void run(Admin admin, String[] words) throws Exception {
+        switch (words[0]) {
+            case "ready" -> admin.describeCluster().nodes().get();
+            case "topic" -> {
+                Map<String, String> configs = new HashMap<>();
+                for (int at = 3; at < words.length; at++) {
+                    String[] pair = words[at].split("=", 2);
+                    configs.put(pair[0], pair[1]);
+                }
+                int partitions = Integer.parseInt(words[2]);
+                NewTopic topic = new NewTopic(words[1], Optional.of(partitions), Optional.of((short) 1));
+                admin.createTopics(List.of(topic.configs(configs))).all().get();
+            }
+            case "configure" -> {
+                String[] pair = words[2].split("=", 2);
+                AlterConfigOp change = new AlterConfigOp(new ConfigEntry(pair[0], pair[1]), AlterConfigOp.OpType.SET);
+                ConfigResource topic = new ConfigResource(ConfigResource.Type.TOPIC, words[1]);
+                admin.incrementalAlterConfigs(Map.of(topic, List.of(change))).all().get();
+            }
+            case "password" -> {
+                List<UserScramCredentialAlteration> changes = new ArrayList<>();
+                for (ScramMechanism mechanism : List.of(ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512)) {
+                    changes.add(new UserScramCredentialUpsertion(words[1], new ScramCredentialInfo(mechanism, 4096), words[2]));
+                }
+                admin.alterUserScramCredentials(changes).all().get();
+            }
+            case "allow" -> admin.createAcls(List.of(rule(words))).all().get();
+            case "disallow" -> admin.deleteAcls(List.of(rule(words).toFilter())).all().get();
+            default -> throw new IllegalArgumentException("no such command: " + words[0]);
+        }
+    }
+
+    private static AclBinding rule(String[] words) {
+        AclOperation operation = AclOperation.fromString(words[2]);
+        AccessControlEntry entry = new AccessControlEntry("User:" + words[1], "*", operation, AclPermissionType.ALLOW);
+        return new AclBinding(new ResourcePattern(ResourceType.TOPIC, words[3], PatternType.LITERAL), entry);
+    }
+}

@@ -1,0 +1,251 @@
+//! A real Apache Kafka: one broker, which is its own controller, on the loopback, with data in a folder of the test.
+
+mod reader;
+
+use std::fmt::Write as _;
+use std::fs::{self, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::authority::Authority;
+use crate::{jars, skip};
+pub use reader::{Message, read};
+
+/// The oldest Java that the broker runs on.
+const JAVA: u32 = 17;
+/// The user of the PLAIN login, and its password.
+pub const PLAIN: (&str, &str) = ("plain-user", "plain-secret");
+
+/// A listener, by what it asks of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listener {
+    /// Nothing. Whoever comes here may do everything.
+    Plain,
+    /// TLS and a login.
+    Login,
+    /// TLS and a certificate.
+    Mutual,
+    /// TLS; the broker's certificate is for another host.
+    Elsewhere,
+}
+
+const LISTENERS: [(Listener, &str, &str); 4] = [
+    (Listener::Plain, "PLAIN", "PLAINTEXT"),
+    (Listener::Login, "LOGIN", "SASL_SSL"),
+    (Listener::Mutual, "MUTUAL", "SSL"),
+    (Listener::Elsewhere, "ELSEWHERE", "SSL"),
+];
+
+/// A broker. Killed when dropped; it also ends when the test does.
+#[derive(Debug)]
+pub struct Broker {
+    home: PathBuf,
+    java: PathBuf,
+    folder: PathBuf,
+    ports: Vec<u16>,
+    authority: Authority,
+    running: Option<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    child: Child,
+    commands: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+/// Ports that are free now, all different.
+fn free_ports(count: usize) -> Result<Vec<u16>> {
+    let held: Vec<TcpListener> =
+        (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<Result<_, _>>()?;
+    held.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
+}
+
+impl Broker {
+    /// Why there can be no broker here; `None` if there can.
+    pub fn missing() -> Option<String> {
+        for program in ["mvn", "openssl"] {
+            if !skip::has(program) {
+                return Some(format!("{program} is not installed"));
+            }
+        }
+        jars::java(JAVA).err().map(|error| error.to_string())
+    }
+
+    /// A running broker without topics.
+    pub fn start(folder: &Path) -> Result<Self> {
+        let mut broker = Self::absent(folder)?;
+        broker.resume()?;
+        Ok(broker)
+    }
+
+    /// A broker that does not run yet.
+    pub fn absent(folder: &Path) -> Result<Self> {
+        let java = jars::java(JAVA)?;
+        let servers = Path::new(env!("CARGO_MANIFEST_DIR")).join("servers/kafka");
+        let home = jars::jars(&servers, &servers.join("Broker.java"), &java.join("bin/javac"))?;
+        let authority = Authority::new(&folder.join("tls"))?;
+        authority.sign("broker", "DNS:localhost,IP:127.0.0.1")?;
+        authority.sign("elsewhere", "DNS:elsewhere.example")?;
+        authority.sign("client", "DNS:client")?;
+        let ports = free_ports(LISTENERS.len() + 1)?;
+        let broker = Self { home, java, folder: folder.to_owned(), ports, authority, running: None };
+        fs::write(folder.join("server.properties"), broker.properties()?)?;
+        Ok(broker)
+    }
+
+    /// Where it listens.
+    pub fn address(&self, listener: Listener) -> String {
+        format!("127.0.0.1:{}", self.port(listener))
+    }
+
+    /// The port of a listener.
+    pub fn port(&self, listener: Listener) -> u16 {
+        let at = LISTENERS.iter().position(|(other, _, _)| *other == listener).unwrap_or_default();
+        self.ports[at]
+    }
+
+    /// Where it can be reached without a login.
+    pub fn socket(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port(Listener::Plain)))
+    }
+
+    /// What signed its certificates, and the one of a client named `client`.
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// Starts it with the data that it had, and waits until it takes requests.
+    pub fn resume(&mut self) -> Result<()> {
+        ensure!(self.running.is_none(), "the broker is already running");
+        let log = OpenOptions::new().create(true).append(true).open(self.folder.join("broker.log"))?;
+        let mut command = Command::new(self.java.join("bin/java"));
+        command.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xms64m", "-Xmx384m", "-cp"]);
+        command.arg(format!("{0}/classes:{0}/lib/*", self.home.display())).arg("Broker");
+        command.arg(self.folder.join("server.properties")).arg(self.data());
+        command.arg(self.port(Listener::Plain).to_string());
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).spawn()?;
+        let commands = child.stdin.take().context("no stdin")?;
+        let answers = BufReader::new(child.stdout.take().context("no stdout")?);
+        self.running = Some(Running { child, commands, answers });
+        self.command("ready")
+    }
+
+    /// Has it do something and waits until it is done; `Broker.java` has the commands.
+    pub fn command(&mut self, command: &str) -> Result<()> {
+        let running = self.running.as_mut().context("the broker is not running")?;
+        running.commands.write_all(format!("{command}\n").as_bytes())?;
+        let mut answer = String::new();
+        running.answers.read_line(&mut answer)?;
+        let log = self.folder.join("broker.log");
+        ensure!(answer == "ok\n", "{command}: the broker answered {answer:?}; its log is {}", log.display());
+        Ok(())
+    }
+
+    /// SIGKILL; returns when it is gone.
+    pub fn kill(&mut self) -> Result<()> {
+        self.end(Signal::KILL)
+    }
+
+    /// SIGSTOP: it keeps its connections and answers nothing.
+    pub fn freeze(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// SIGCONT.
+    pub fn thaw(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let running = self.running.as_ref().context("the broker is not running")?;
+        Ok(kill_process(Pid::from_child(&running.child), signal)?)
+    }
+
+    fn end(&mut self, signal: Signal) -> Result<()> {
+        self.signal(signal)?;
+        if let Some(mut running) = self.running.take() {
+            running.child.wait()?;
+        }
+        Ok(())
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    fn properties(&self) -> Result<String> {
+        let controller = self.ports[LISTENERS.len()];
+        let join = |each: fn(&(Listener, &str, &str), u16) -> String| {
+            LISTENERS.iter().zip(&self.ports).map(|(l, port)| each(l, *port)).collect::<Vec<_>>().join(",")
+        };
+        let listeners = join(|(_, name, _), port| format!("{name}://127.0.0.1:{port}"));
+        let protocols = join(|(_, name, protocol), _| format!("{name}:{protocol}"));
+        let mut text = format!(
+            "process.roles=broker,controller\n\
+            node.id=1\n\
+            listeners={listeners},CONTROLLER://127.0.0.1:{controller}\n\
+            advertised.listeners={listeners}\n\
+            listener.security.protocol.map={protocols},CONTROLLER:PLAINTEXT\n\
+            controller.listener.names=CONTROLLER\n\
+            controller.quorum.bootstrap.servers=127.0.0.1:{controller}\n\
+            inter.broker.listener.name=PLAIN\n\
+            log.dirs={}\n\
+            auto.create.topics.enable=false\n\
+            offsets.topic.replication.factor=1\n\
+            offsets.topic.num.partitions=1\n\
+            transaction.state.log.replication.factor=1\n\
+            transaction.state.log.min.isr=1\n\
+            transaction.state.log.num.partitions=1\n\
+            share.coordinator.state.topic.replication.factor=1\n\
+            share.coordinator.state.topic.min.isr=1\n\
+            num.network.threads=2\n\
+            num.io.threads=2\n\
+            log.cleaner.dedupe.buffer.size=2097152\n\
+            authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
+            super.users=User:ANONYMOUS;User:CN=client\n\
+            sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512\n\
+            ssl.truststore.type=PEM\n\
+            ssl.truststore.location={}\n\
+            ssl.keystore.type=PEM\n\
+            ssl.keystore.location={}\n\
+            listener.name.mutual.ssl.client.auth=required\n\
+            listener.name.elsewhere.ssl.keystore.type=PEM\n\
+            listener.name.elsewhere.ssl.keystore.location={}\n",
+            self.data().display(),
+            self.authority.certificate().display(),
+            self.authority.path("broker.bundle.pem").display(),
+            self.authority.path("elsewhere.bundle.pem").display(),
+        );
+        // A broker that was killed may register again only after its old session ended.
+        text.push_str("broker.session.timeout.ms=2000\nbroker.heartbeat.interval.ms=500\n");
+        let security = "org.apache.kafka.common.security";
+        writeln!(
+            text,
+            "listener.name.login.plain.sasl.jaas.config={security}.plain.PlainLoginModule required user_{}=\"{}\";",
+            PLAIN.0, PLAIN.1
+        )?;
+        for mechanism in ["scram-sha-256", "scram-sha-512"] {
+            writeln!(
+                text,
+                "listener.name.login.{mechanism}.sasl.jaas.config={security}.scram.ScramLoginModule required;"
+            )?;
+        }
+        Ok(text)
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        if self.running.is_some()
+            && let Err(error) = self.kill()
+        {
+            println!("failed to end the broker: {error:#}");
+        }
+    }
+}
