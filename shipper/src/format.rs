@@ -16,7 +16,7 @@
 //! - Pieces of a line are not parsed as if they were the line.
 
 mod address;
-mod base;
+pub(crate) mod base;
 mod control;
 mod drop_rule;
 mod ecs;

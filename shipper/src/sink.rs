@@ -6,6 +6,7 @@
 use crate::plan::SinkKind;
 
 mod backoff;
+pub mod elasticsearch;
 mod failure;
 pub mod file;
 mod parcel;
@@ -29,6 +30,8 @@ pub struct Context {
     pub name: String,
     /// What of a record is delivered.
     pub encoding: waybill_crds::Encoding,
+    /// Bytes of records that may be under way at once, all sinks together.
+    pub in_flight: usize,
     /// The policy's name.
     pub policy: String,
     /// The node's name.
@@ -40,14 +43,16 @@ pub struct Context {
 /// Runs a sink until the engine lets go of it.
 pub fn run(queue: Queue, kind: SinkKind, context: Context) {
     match kind {
+        SinkKind::Elasticsearch(config) => elasticsearch::run(queue, &config, &context),
         SinkKind::File(plan) => file::run(queue, &plan, context.encoding),
         SinkKind::Stdout => stdout::run(queue, std::io::stdout(), context.encoding),
     }
 }
 
 /// Tries a sink out without delivering anything. The answer is one clear sentence: what works, or what it would take.
-pub fn probe(kind: &SinkKind, _context: &Context) -> Result<String, Failure> {
+pub fn probe(kind: &SinkKind, context: &Context) -> Result<String, Failure> {
     match kind {
+        SinkKind::Elasticsearch(config) => elasticsearch::probe(config, context),
         SinkKind::File(plan) => file::probe(plan),
         SinkKind::Stdout => Ok("standard output needs nothing".to_owned()),
     }

@@ -227,6 +227,7 @@ fn resolve_sink(
             }
             SinkKind::File(file_plan(file, default_path))
         }
+        crds::SinkType::Elasticsearch => SinkKind::Elasticsearch(elasticsearch(sink, path)?),
         other => {
             return Err(skipped(
                 &format!("{path}.type"),
@@ -245,6 +246,19 @@ fn resolve_sink(
         required: sink.is_required(),
         sources: sink.sources.clone(),
         kind,
+    })
+}
+
+fn elasticsearch(sink: &crds::Sink, path: &str) -> Result<crds::Elasticsearch, Finding> {
+    if sink.encoding == crds::Encoding::Original {
+        return Err(error(
+            &format!("{path}.encoding"),
+            "a data stream takes records with fields, and Original is the line alone",
+            "write encoding: Ecs, or leave it out; event.original holds the line as it was",
+        ));
+    }
+    sink.elasticsearch.clone().ok_or_else(|| {
+        error(&format!("{path}.elasticsearch"), "this is missing", "write elasticsearch: with endpoints")
     })
 }
 
