@@ -122,3 +122,9 @@ mod genuine;
 mod hostile;
 #[cfg(test)]
 mod tests;
+
+/// The dotted names of the fields that hold slices of a line.
+#[cfg(test)]
+pub(crate) fn field_names() -> impl Iterator<Item = &'static str> {
+    record::Field::ALL.iter().map(|field| field.place().name)
+}

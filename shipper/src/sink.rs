@@ -40,6 +40,18 @@ pub struct Context {
     pub secrets: Secrets,
 }
 
+/// The login with which `waybill setup` works.
+#[derive(Clone, Default)]
+pub enum Administrator {
+    /// The one that the policy names for the agents.
+    #[default]
+    OfThePolicy,
+    /// An API key of Elasticsearch.
+    ApiKey(String),
+    /// A user and the password.
+    User(String, String),
+}
+
 /// Runs a sink until the engine lets go of it.
 pub fn run(queue: Queue, kind: SinkKind, context: Context) {
     match kind {
@@ -55,5 +67,13 @@ pub fn probe(kind: &SinkKind, context: &Context) -> Result<String, Failure> {
         SinkKind::Elasticsearch(config) => elasticsearch::probe(config, context),
         SinkKind::File(plan) => file::probe(plan),
         SinkKind::Stdout => Ok("standard output needs nothing".to_owned()),
+    }
+}
+
+/// Prepares a destination, once, with an administrator's login: what agents have no right to. Says what was done, a line each.
+pub fn setup(kind: &SinkKind, context: &Context, login: &Administrator) -> Result<Vec<String>, Failure> {
+    match kind {
+        SinkKind::Elasticsearch(config) => elasticsearch::setup(config, context, login),
+        SinkKind::File(_) | SinkKind::Stdout => Ok(Vec::new()),
     }
 }

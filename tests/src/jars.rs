@@ -108,6 +108,7 @@ pub fn java(least: u32) -> Result<PathBuf> {
 /// The major version, from the file `release` that every kit has.
 fn version(home: &Path) -> Option<u32> {
     let release = BufReader::new(File::open(home.join("release")).ok()?);
-    let line = release.lines().map_while(Result::ok).find_map(|l| l.strip_prefix("JAVA_VERSION=").map(str::to_owned))?;
+    let line =
+        release.lines().map_while(Result::ok).find_map(|l| l.strip_prefix("JAVA_VERSION=").map(str::to_owned))?;
     line.trim_matches('"').split(['.', '-', '+']).next()?.parse().ok()
 }

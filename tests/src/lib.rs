@@ -7,7 +7,9 @@
 
 pub mod agent;
 pub mod book;
+pub mod certificates;
 pub mod demo;
+pub mod elasticsearch;
 pub mod face;
 pub mod gate;
 pub mod history;

@@ -9,6 +9,9 @@ mod bulk;
 mod client;
 mod previous;
 mod probe;
+mod product;
+mod setup;
+mod template;
 mod trouble;
 
 use std::time::{Duration, Instant};
@@ -21,6 +24,7 @@ use bulk::Limit;
 use client::Client;
 use previous::Previous;
 pub use probe::probe;
+pub use setup::setup;
 
 /// Bytes of encoded records that a batch takes from the queue.
 const BATCH: usize = 4 << 20;
@@ -78,14 +82,18 @@ struct Early {
     taken: usize,
 }
 
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let made = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    made.map_err(|error| Failure::again(format!("the sink cannot start: {error}")))
+}
+
 /// Runs until the engine lets go of the sink.
 pub fn run(mut queue: Queue, config: &Elasticsearch, context: &Context) {
     let mut backoff = Backoff::default();
     let runtime = loop {
-        match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        match runtime() {
             Ok(runtime) => break runtime,
-            Err(error) => {
-                let failure = Failure::again(format!("the sink cannot start: {error}"));
+            Err(failure) => {
                 if !queue.wait(backoff.next(), &failure) {
                     return;
                 }
@@ -159,8 +167,7 @@ impl Sink<'_> {
                     self.early = None;
                 }
             }
-            let (done, parcels): (Vec<_>, Vec<_>) =
-                deliveries.into_iter().map(Parcel::new).partition(Parcel::is_done);
+            let (done, parcels): (Vec<_>, Vec<_>) = deliveries.into_iter().map(Parcel::new).partition(Parcel::is_done);
             done.iter().for_each(|parcel| queue.acknowledge(std::slice::from_ref(&parcel.delivery)));
             if !parcels.is_empty() {
                 self.batches.push(Batch { parcels, suspect, index: None });

@@ -1,6 +1,7 @@
 //! The answer to a bulk request: each item is judged on its own.
 
 use serde::Deserialize;
+use waybill_crds::Elasticsearch;
 
 use super::super::{Answer, Failure};
 use super::Outcome;
@@ -123,6 +124,19 @@ fn verdict(item: &Created, stream: &str) -> Verdict {
         401 | 403 => Verdict::Held(said, format!("give the login the right to create documents in {stream}")),
         404 => Verdict::Held(said, "make the data stream: run `waybill setup`".to_owned()),
         _ => Verdict::Held(said, "this is no error of a record that is known here: look at the server".to_owned()),
+    }
+}
+
+/// Judges the answer to a record that nobody takes: a refusal of the record itself says that others would be taken.
+pub(super) fn probed(reply: &Reply, config: &Elasticsearch) -> Result<bool, Failure> {
+    let endpoint = &reply.endpoint;
+    let body: Body = serde_json::from_slice(&reply.body)
+        .map_err(|e| Failure::again(format!("{endpoint}: the answer cannot be read: {e}")))?;
+    match body.items.first().map(|item| verdict(&item.create, &config.data_stream)) {
+        Some(Verdict::Held(what, remedy)) => Err(Failure::held(format!("{endpoint}: {what}"), remedy)),
+        Some(Verdict::Again(what)) => Err(Failure::again(format!("{endpoint}: {what}"))),
+        Some(Verdict::Refused(_)) => Ok(true),
+        Some(Verdict::There) | None => Ok(false),
     }
 }
 

@@ -102,6 +102,13 @@ impl Part {
     }
 }
 
+/// Compresses a body that is there already.
+pub(super) fn compress(body: &[u8]) -> io::Result<Vec<u8>> {
+    let mut out = GzEncoder::new(Vec::new(), Compression::fast());
+    out.write_all(body)?;
+    out.finish()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -85,7 +85,9 @@ pub(super) fn of_reply(config: &Elasticsearch, reply: &Reply) -> Failure {
             format!("{endpoint}: it does not know the data stream {stream} ({status}{text})"),
             "correct the endpoint if this is no Elasticsearch or OpenSearch; run `waybill setup` if the data stream is missing",
         ),
-        408 | 429 | 500..=599 => Failure::again(format!("{endpoint}: the server is busy or in trouble ({status}{text})")),
+        408 | 429 | 500..=599 => {
+            Failure::again(format!("{endpoint}: the server is busy or in trouble ({status}{text})"))
+        }
         300..=399 => Failure::held(
             format!("{endpoint}: it sends elsewhere, to {}", clip(reply.location.as_deref().unwrap_or("no address"))),
             "redirects are not followed; write the server's own address as the endpoint",
