@@ -8,6 +8,7 @@
 pub mod agent;
 pub mod book;
 pub mod certificates;
+pub mod cluster;
 pub mod demo;
 pub mod elasticsearch;
 pub mod face;
