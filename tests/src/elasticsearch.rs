@@ -29,6 +29,12 @@ pub struct Cluster {
     pub privileges: BTreeSet<String>,
     /// Data streams keep what they refuse in a failure store.
     pub failure_store: bool,
+    /// Records with this text do not map.
+    pub refused_text: Option<String>,
+    /// So many items of a hundred are answered with 429 or 503.
+    pub busy: u64,
+    /// Data streams are read-only.
+    pub block: bool,
     /// Data streams by name.
     pub streams: BTreeMap<String, Stream>,
     /// Index templates by name.
@@ -39,6 +45,8 @@ pub struct Cluster {
     pub requests: Vec<String>,
     /// What a request did that no client may do.
     pub offences: Vec<String>,
+    /// Items so far.
+    items: u64,
 }
 
 /// A data stream.

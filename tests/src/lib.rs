@@ -26,6 +26,7 @@ pub mod rng;
 pub mod room;
 pub mod sampler;
 pub mod scene;
+pub mod shipment;
 pub mod skip;
 pub mod stage;
 pub mod tormentor;

@@ -157,8 +157,8 @@ impl OpenSearch {
         serde_json::from_str(&answer).with_context(|| format!("{method} {path} did not answer JSON"))
     }
 
-    /// Every document of a data stream or index: its `_id`, its backing index and its source.
-    pub fn documents(&self, name: &str) -> Result<Vec<(String, String, Value)>> {
+    /// Every document of a data stream or index: its `_id` and its source.
+    pub fn documents(&self, name: &str) -> Result<Vec<(String, Value)>> {
         self.call("POST", &format!("/{name}/_refresh"), &Value::Null)?;
         let mut found = Vec::new();
         let first = json!({"size": 5000, "sort": ["_doc"], "version": false, "query": {"match_all": {}}});
@@ -169,8 +169,7 @@ impl OpenSearch {
                 break;
             }
             for hit in hits {
-                let text = |field: &str| hit[field].as_str().unwrap_or_default().to_owned();
-                found.push((text("_id"), text("_index"), hit["_source"].clone()));
+                found.push((hit["_id"].as_str().unwrap_or_default().to_owned(), hit["_source"].clone()));
             }
             let next = json!({"scroll": "2m", "scroll_id": page["_scroll_id"]});
             page = self.call("POST", "/_search/scroll", &next)?;

@@ -32,7 +32,7 @@ pub enum Fault {
     Answer(u16, String),
 }
 
-type Plan = Box<dyn FnMut(usize) -> Fault + Send>;
+type Plan = Box<dyn FnMut(usize, &[u8]) -> Fault + Send>;
 
 /// A proxy; ended when dropped.
 pub struct Proxy {
@@ -57,7 +57,7 @@ impl Proxy {
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             upstream,
-            plan: Mutex::new(Box::new(|_| Fault::None)),
+            plan: Mutex::new(Box::new(|_, _| Fault::None)),
             exchanges: AtomicUsize::new(0),
             faults: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
@@ -87,8 +87,8 @@ impl Proxy {
         self.address
     }
 
-    /// What happens from now on, by the number of the exchange since the proxy began.
-    pub fn plan(&self, plan: impl FnMut(usize) -> Fault + Send + 'static) {
+    /// What happens from now on, by the number of the exchange since the proxy began and by its first bytes.
+    pub fn plan(&self, plan: impl FnMut(usize, &[u8]) -> Fault + Send + 'static) {
         *lock(&self.shared.plan) = Box::new(plan);
     }
 
@@ -96,12 +96,12 @@ impl Proxy {
     pub fn next(&self, faults: impl IntoIterator<Item = Fault>) {
         let mut faults: Vec<Fault> = faults.into_iter().collect();
         faults.reverse();
-        self.plan(move |_| faults.pop().unwrap_or_default());
+        self.plan(move |_, _| faults.pop().unwrap_or_default());
     }
 
     /// Everything passes from now on.
     pub fn pass(&self) {
-        self.plan(|_| Fault::None);
+        self.plan(|_, _| Fault::None);
     }
 
     /// Exchanges so far.
@@ -193,7 +193,7 @@ impl Shared {
             let mut now = lock(exchange);
             if now.requested == 0 || now.answered > 0 {
                 let number = self.exchanges.fetch_add(1, Ordering::Relaxed);
-                let fault = (lock(&self.plan))(number);
+                let fault = (lock(&self.plan))(number, bytes);
                 self.faults.fetch_add(usize::from(fault != Fault::None), Ordering::Relaxed);
                 *now = Exchange { fault, ..Exchange::default() };
             }

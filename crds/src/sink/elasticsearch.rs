@@ -29,8 +29,8 @@ pub struct Elasticsearch {
     /// TLS for https endpoints. Default: the certificate authorities of the image or host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
-    /// Days after which `waybill setup` lets the cluster remove records, 1 to 36500: counted from when a backing index is rolled over,
-    /// which happens once a day. Default: they are kept.
+    /// Days that the cluster keeps records, as `waybill setup` sets it, 1 to 36500: counted from when a backing index is rolled over,
+    /// after a day, or after a week if this is 30 or more. Default: they are kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 36500))]
     pub retention_days: Option<u32>,

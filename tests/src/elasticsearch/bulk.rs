@@ -46,16 +46,27 @@ pub(super) fn answer(cluster: &mut Cluster, request: &Request, stream: &str) -> 
 
 fn item(cluster: &mut Cluster, name: &str, id: &str, document: &[u8]) -> Value {
     let keeps_failures = cluster.failure_store;
+    cluster.items += 1;
+    // Spreads over the numbers; which items are hit does not matter.
+    let dice = cluster.items.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
+    let busy = (dice % 100 < cluster.busy).then_some(if dice % 2 == 0 { 429 } else { 503 });
+    let (block, refused_text) = (cluster.block, cluster.refused_text.clone());
     let Some(stream) = cluster.streams.get_mut(name) else { return json!({"status": 404}) };
     let Some((index, documents)) = stream.indices.last_mut() else { return json!({"status": 404}) };
     let failed = |status: u16, kind: &str, reason: &str| json!({"_index": index.as_str(), "_id": id, "status": status, "error": {"type": kind, "reason": reason}});
     if id.is_empty() || id.len() > ID {
         return failed(400, "illegal_argument_exception", "id is too long");
     }
+    if let Some(status) = busy {
+        return failed(status, "es_rejected_execution_exception", "rejected execution of coordinating operation");
+    }
+    if block {
+        return failed(403, "cluster_block_exception", "blocked by: [FORBIDDEN/8/index write (api)];");
+    }
     if documents.contains_key(id) {
         return failed(409, "version_conflict_engine_exception", "version conflict, document already exists");
     }
-    match parse(document) {
+    match parse(document, refused_text.as_deref()) {
         Ok(document) => {
             let created = json!({"_index": index.as_str(), "_id": id, "status": 201, "result": "created"});
             documents.insert(id.to_owned(), document);
@@ -71,7 +82,11 @@ fn item(cluster: &mut Cluster, name: &str, id: &str, document: &[u8]) -> Value {
 }
 
 /// What a data stream with our template takes.
-fn parse(document: &[u8]) -> Result<Value, String> {
+fn parse(document: &[u8], refused_text: Option<&str>) -> Result<Value, String> {
+    let line = String::from_utf8_lossy(document);
+    if refused_text.is_some_and(|text| line.contains(text)) {
+        return Err("failed to parse field [x] of type [long]".to_owned());
+    }
     let document: Value = serde_json::from_slice(document).map_err(|error| error.to_string())?;
     if !document["@timestamp"].as_str().is_some_and(|time| time.parse::<jiff::Timestamp>().is_ok()) {
         return Err("data stream timestamp field [@timestamp] is missing".to_owned());

@@ -56,7 +56,9 @@ pub(super) fn answer(cluster: &mut Cluster, request: &Request) -> Answer {
                 None => error(404, "index_not_found_exception", "no such index"),
             }
         }),
-        ("GET", [_, "_settings", _]) => allowed(cluster, "view_index_metadata", |_| (200, json!({}))),
+        ("GET", [stream, "_settings", _]) => {
+            allowed(cluster, "view_index_metadata", |cluster| settings(cluster, stream))
+        }
         ("POST", [index, "_mget"]) => allowed(cluster, "read", |cluster| mget(cluster, index, &body())),
         ("GET", ["_index_template", name]) => {
             allowed(cluster, "manage_index_templates", |cluster| match cluster.templates.get(*name) {
@@ -106,6 +108,18 @@ fn describe(cluster: &Cluster, name: &str) -> Answer {
     };
     let indices: Vec<Value> = stream.indices.iter().map(|(name, _)| json!({"index_name": name})).collect();
     (200, json!({"data_streams": [{"name": name, "indices": indices}]}))
+}
+
+fn settings(cluster: &Cluster, name: &str) -> Answer {
+    let blocks = if cluster.block { json!({"index": {"blocks": {"write": "true"}}}) } else { json!({}) };
+    let indices = cluster.streams.get(name).into_iter().flat_map(|s| &s.indices);
+    (
+        200,
+        indices
+            .map(|(index, _)| (index.clone(), json!({"settings": blocks})))
+            .collect::<serde_json::Map<_, _>>()
+            .into(),
+    )
 }
 
 fn create(cluster: &mut Cluster, name: &str) -> Answer {

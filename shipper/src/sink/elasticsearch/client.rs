@@ -132,10 +132,13 @@ impl Client {
         self.send(self.request(Method::GET, path)).await
     }
 
-    /// Sends JSON.
+    /// Sends JSON; nothing for null.
     pub(super) async fn json(&self, method: Method, path: &str, body: &serde_json::Value) -> Result<Reply, Broken> {
-        let request = self.request(method, path).header(CONTENT_TYPE, "application/json").body(body.to_string());
-        self.send(request).await
+        let request = self.request(method, path);
+        if body.is_null() {
+            return self.send(request).await;
+        }
+        self.send(request.header(CONTENT_TYPE, "application/json").body(body.to_string())).await
     }
 
     fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
