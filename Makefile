@@ -17,7 +17,7 @@ export WAYBILL_SKIPS := $(RUN)/skips
 # Appends to the log; the totals are summed from it even when a test fails.
 tee = 2>&1 | tee -a $(LOG)
 
-.PHONY: help demo test test-unit test-integration test-cluster torture bench lint fmt build clean-run setup
+.PHONY: help demo test test-unit test-integration test-servers test-cluster torture bench lint fmt build clean-run setup
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -30,6 +30,7 @@ test: clean-run lint ## all that must pass: lint, unit tests, integration tests 
 	@status=0; \
 	$(MAKE) --no-print-directory test-unit TOTAL=no || status=1; \
 	$(MAKE) --no-print-directory test-integration TOTAL=no || status=1; \
+	$(MAKE) --no-print-directory test-servers TOTAL=no || status=1; \
 	$(MAKE) --no-print-directory test-cluster TOTAL=no || status=1; \
 	scripts/totals $(LOG) $(WAYBILL_SKIPS) && exit $$status
 
@@ -41,7 +42,16 @@ test-unit: setup ## the tests beside the code
 
 test-integration: setup build ## the agent as a black box; root sees more of it
 	@$(if $(TOTAL),,$(MAKE) --no-print-directory clean-run)
-	@$(CARGO) test --workspace --test '*' --no-fail-fast -- --nocapture $(tee)
+	@$(CARGO) test --workspace $(addprefix --test ,$(filter-out $(SERVERS),$(PROGRAMS))) --no-fail-fast -- --nocapture $(tee)
+	@$(if $(TOTAL),,scripts/totals $(LOG) $(WAYBILL_SKIPS))
+
+# The test programs, and those of them that start servers.
+PROGRAMS := $(sort $(notdir $(basename $(wildcard */tests/*.rs))))
+SERVERS := cloudwatch elasticsearch elasticsearch_access kafka syslog
+
+test-servers: setup build ## the network sinks against real servers, which are fetched once; needs Java 17 and Maven
+	@$(if $(TOTAL),,$(MAKE) --no-print-directory clean-run)
+	@$(CARGO) test --workspace $(addprefix --test ,$(filter $(SERVERS),$(PROGRAMS))) --no-fail-fast -- --nocapture --test-threads=2 $(tee)
 	@$(if $(TOTAL),,scripts/totals $(LOG) $(WAYBILL_SKIPS))
 
 # Each test program runs inside the cluster; cargo itself stays outside.

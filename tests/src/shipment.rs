@@ -112,13 +112,14 @@ impl Shipment {
         lanes.iter().find(|lane| lane["name"] == self.lane.as_str()).cloned().context("no such lane")
     }
 
-    /// Waits until the lane is in this state, with a trouble that holds these words.
-    pub fn await_trouble(&mut self, state: &str, words: &str) -> Result<()> {
+    /// Waits until the lane is in trouble with these words, and a person has to do something, or not.
+    pub fn await_trouble(&mut self, is_held: bool, words: &str) -> Result<()> {
         let mut last = Value::Null;
-        let came = await_true(&format!("the lane is {state} with {words:?}"), Duration::from_secs(30), || {
+        let came = await_true(&format!("the lane says {words:?}"), Duration::from_secs(30), || {
             self.agent.check_alive()?;
             last = self.status()?;
-            Ok(last["state"] == state && last["trouble"].as_str().is_some_and(|trouble| trouble.contains(words)))
+            Ok((last["state"] == "Misconfigured") == is_held
+                && last["trouble"].as_str().is_some_and(|trouble| trouble.contains(words)))
         });
         came.with_context(|| format!("state {}, trouble {}", last["state"], last["trouble"]))
     }

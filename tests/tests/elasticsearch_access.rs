@@ -147,7 +147,7 @@ fn a_wrong_password_holds_the_lane_until_the_file_is_corrected() -> Result<()> {
         shipment.secret("es", "password", "wrong-and-secret")?;
         shipment.write(500)?;
         shipment.agent.start()?;
-        shipment.await_trouble("Misconfigured", "correct the user name, or the password in secret es, key password")?;
+        shipment.await_trouble(true, "correct the user name, or the password in secret es, key password")?;
         let said = complaint(&shipment, room)?;
         ensure!(said.contains("401") && said.contains("secret es, key password"), "{said}");
         shipment.secret("es", "password", "right\n")?;
@@ -155,7 +155,7 @@ fn a_wrong_password_holds_the_lane_until_the_file_is_corrected() -> Result<()> {
         // It expires while the agent runs.
         double.cluster().login = Some("Basic nobody".to_owned());
         shipment.write(500)?;
-        shipment.await_trouble("Misconfigured", "401")?;
+        shipment.await_trouble(true, "401")?;
         double.cluster().login = Some("Basic d2F5YmlsbDpyaWdodA==".to_owned());
         shipment.settle()?;
         let log = shipment.agent.log()? + &shipment.agent.asker().metrics()? + &shipment.status()?.to_string();
@@ -176,7 +176,7 @@ fn a_role_that_loses_its_right_for_a_while_loses_nothing() -> Result<()> {
         shipment.settle()?;
         double.cluster().privileges = BTreeSet::from(["monitor".to_owned()]);
         shipment.write(20_000)?;
-        shipment.await_trouble("Misconfigured", "create_doc")?;
+        shipment.await_trouble(true, "create_doc")?;
         holds_for("nothing is refused", Duration::from_secs(1), || {
             Ok(shipment.account()?.term("refused").records == 0)
         })?;
@@ -248,15 +248,15 @@ fn mutual_tls_and_certificates_that_are_replaced() -> Result<()> {
         put(&shipment, "ca.crt", &stranger.certificate())?;
         shipment.write(500)?;
         shipment.agent.start()?;
-        shipment.await_trouble("Misconfigured", "unknown authority")?;
+        shipment.await_trouble(true, "unknown authority")?;
         put(&shipment, "ca.crt", &authority.certificate())?;
         shipment.settle()?;
         let other = stranger.sign("client", "DNS:client")?;
         put(&shipment, "tls.crt", &other.certificate)?;
         shipment.write(10)?;
-        shipment.await_trouble("Misconfigured", "do not go together")?;
+        shipment.await_trouble(true, "do not go together")?;
         put(&shipment, "tls.key", &other.key)?;
-        shipment.await_trouble("Misconfigured", "refuses the client certificate")?;
+        shipment.await_trouble(true, "refuses the client certificate")?;
         put(&shipment, "tls.crt", &client.certificate)?;
         put(&shipment, "tls.key", &client.key)?;
         shipment.settle()?;

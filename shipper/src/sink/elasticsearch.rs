@@ -212,7 +212,16 @@ impl Sink<'_> {
                 self.limit.passed();
             }
             batch.suspect |= outcome.unknown;
-            self.index = outcome.index.or(self.index.take());
+            if let Some(index) = outcome.index {
+                let stream = &self.config.data_stream;
+                // Without a template a server makes a plain index: records are in it, but nothing rolls it over or removes them.
+                if index == *stream && self.index.as_ref() != Some(stream) {
+                    tracing::warn!(
+                        "{stream} is an index, not a data stream: run `waybill setup`, and move what it holds"
+                    );
+                }
+                self.index = Some(index);
+            }
             let settled = queue.settle(&mut batch.parcels, outcome.answers);
             whole &= outcome.whole || outcome.failure.is_none();
             for failure in [outcome.failure, settled.err()].into_iter().flatten() {

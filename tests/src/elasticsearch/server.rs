@@ -57,7 +57,15 @@ fn connection(peer: TcpStream, tls: Option<Arc<ServerConfig>>, cluster: &Mutex<C
 
 fn exchanges(mut peer: impl Read + Write, cluster: &Mutex<Cluster>) -> Result<()> {
     let mut held = Vec::new();
-    while let Some(request) = read(&mut peer, &mut held)? {
+    loop {
+        let request = match read(&mut peer, &mut held) {
+            Ok(Some(request)) => request,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                peer.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")?;
+                return Err(error);
+            }
+        };
         let (status, body) = cluster::answer(&mut lock(cluster), &request);
         let text = body.to_string();
         let head = format!(
@@ -67,7 +75,6 @@ fn exchanges(mut peer: impl Read + Write, cluster: &Mutex<Cluster>) -> Result<()
         peer.write_all(&[head.as_bytes(), text.as_bytes()].concat())?;
         peer.flush()?;
     }
-    Ok(())
 }
 
 /// Reads a request; what follows it stays in `held`.
@@ -79,6 +86,8 @@ fn read(peer: &mut impl Read, held: &mut Vec<u8>) -> Result<Option<Request>> {
         if !more(peer, held)? {
             return Ok(None);
         }
+        // What speaks TLS here, or anything else, is told at once.
+        ensure!(held.first().is_some_and(u8::is_ascii_uppercase), "no HTTP");
     };
     let head = String::from_utf8(held[..end].to_vec())?;
     let mut lines = head.split("\r\n");
