@@ -1,6 +1,6 @@
 //! A real OpenSearch: one node on the loopback, with data in a folder of the test.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
+use crate::certificates::Authority;
 use crate::http::Caller;
 use crate::jars;
 use crate::wait::await_true;
@@ -77,6 +78,44 @@ impl OpenSearch {
         Ok(node)
     }
 
+    /// Why there can be no node with TLS and logins here; `None` if there can.
+    pub fn missing_secure() -> Option<String> {
+        missing(Kind::Secure)
+    }
+
+    /// A running node with TLS and logins, that has its certificates from `authority`. Its administrator is a client certificate, and
+    /// requests of this type are made with it.
+    pub fn start_secure(folder: &Path, authority: &Authority) -> Result<Self> {
+        let names = "DNS:localhost,IP:127.0.0.1";
+        let (own, client) = (authority.sign("node", names)?, authority.sign("administrator", names)?);
+        let mut settings = vec![
+            "plugins.security.ssl.transport.enforce_hostname_verification=false",
+            "plugins.security.ssl.http.enabled=true",
+            "plugins.security.authcz.admin_dn=CN=administrator",
+            "plugins.security.nodes_dn=CN=node",
+            "plugins.security.allow_default_init_securityindex=true",
+            "plugins.security.ssl.http.clientauth_mode=OPTIONAL",
+        ];
+        let pem = ["pemcert_filepath=own.crt", "pemkey_filepath=own.key", "pemtrustedcas_filepath=ca.crt"];
+        let layers = ["transport", "http"].iter().flat_map(|layer| pem.map(|file| (layer, file)));
+        let files: Vec<String> = layers.map(|(layer, file)| format!("plugins.security.ssl.{layer}.{file}")).collect();
+        settings.extend(files.iter().map(String::as_str));
+        let mut node = Self::prepare(Kind::Secure, folder, &settings)?;
+        node.caller = Caller::secure(node.address, &authority.certificate(), &client)?;
+        let config = folder.join("config");
+        fs::create_dir_all(config.join("opensearch-security"))?;
+        for (from, to) in [(&own.certificate, "own.crt"), (&own.key, "own.key"), (&authority.certificate(), "ca.crt")] {
+            fs::copy(from, config.join(to))?;
+        }
+        for file in fs::read_dir(node.home.join("unpacked/config"))? {
+            let path = file?.path();
+            let name = path.file_name().context("a file has a name")?;
+            fs::copy(&path, config.join("opensearch-security").join(name))?;
+        }
+        node.resume()?;
+        Ok(node)
+    }
+
     /// A node that does not run yet.
     pub fn absent(folder: &Path) -> Result<Self> {
         Self::prepare(Kind::Plain, folder, &[])
@@ -105,13 +144,14 @@ impl OpenSearch {
 
     /// Its URL.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        let scheme = if self.settings.iter().any(|s| s.contains("ssl.http.enabled=true")) { "https" } else { "http" };
+        format!("{scheme}://localhost:{}", self.address.port())
     }
 
     /// Starts the node, with the data that it had, and waits until it takes requests.
     pub fn resume(&mut self) -> Result<()> {
         ensure!(self.child.is_none(), "the node is already running");
-        std::fs::create_dir_all(&self.folder)?;
+        fs::create_dir_all(&self.folder)?;
         let log = OpenOptions::new().create(true).append(true).open(self.folder.join("node.log"))?;
         let mut command = Command::new(self.java.join("bin/java"));
         command.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xms128m", "-Xmx512m", "-cp"]);
@@ -130,7 +170,7 @@ impl OpenSearch {
         let child = self.child.as_mut().context("the node is not running")?;
         if let Some(status) = child.try_wait()? {
             self.child = None;
-            let log = std::fs::read_to_string(self.folder.join("node.log")).unwrap_or_default();
+            let log = fs::read_to_string(self.folder.join("node.log")).unwrap_or_default();
             let tail: Vec<&str> = log.lines().rev().take(20).collect();
             bail!("OpenSearch ended by itself, {status}:\n{}", tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
         }

@@ -380,3 +380,61 @@ fn setup_on_opensearch_and_the_two_queries_as_they_are_documented() -> Result<()
         Ok(())
     })
 }
+
+/// The rights that the documentation asks for, on a server that checks them.
+#[test]
+fn a_real_login_with_the_documented_rights_that_loses_them_and_its_password_for_a_while() -> Result<()> {
+    if let Some(why) = OpenSearch::missing_secure() {
+        return skip::skip("os-secure", &why);
+    }
+    room::within("os-secure", |room| {
+        let authority = Authority::new(&room.path().join("ca"))?;
+        let server = OpenSearch::start_secure(&room.path().join("opensearch"), &authority)?;
+        let auth = json!({"username": "waybill", "password": {"secret": "es", "key": "password"}});
+        let mut shipment = Shipment::new(room, with(trusting(&server.url()), "/elasticsearch/auth", auth))?;
+        let password = "Correct-horse-7-battery";
+        shipment.secret("es", "ca.crt", std::fs::read(authority.certificate())?)?;
+        shipment.secret("es", "password", password)?;
+        let security = |path: &str, body: &Value| server.call("PUT", &format!("/_plugins/_security/api/{path}"), body);
+        let rights = json!({"cluster_permissions": ["indices:data/write/bulk"], "index_permissions": [{
+            "index_patterns": [STREAM],
+            "allowed_actions": ["indices:data/write/bulk*", "indices:data/write/index", "indices:admin/mapping/put"],
+        }]});
+        security("internalusers/waybill", &json!({"password": password}))?;
+        security("internalusers/chief", &json!({"password": password, "backend_roles": ["admin"]}))?;
+        security("roles/waybill", &rights)?;
+        security("rolesmapping/waybill", &json!({"users": ["waybill"]}))?;
+        // Setup needs another login than the agents'.
+        let (well, said) = setup(&shipment, room)?;
+        ensure!(!well && said.contains("403"), "{said}");
+        let file = room.path().join("chief");
+        std::fs::write(&file, format!("{password}\n"))?;
+        let (policy, secrets) = (room.policy(), room.path().join("secrets"));
+        let words =
+            ["setup", "-f"].map(std::ffi::OsString::from).into_iter().chain([policy.into(), "--secrets-dir".into()]);
+        let words =
+            words.chain([secrets.into(), "--username".into(), "chief".into(), "--password-file".into(), file.into()]);
+        let words: Vec<String> = words.map(|word| word.to_string_lossy().into_owned()).collect();
+        let (well, said) = shipment.waybill(&words.iter().map(String::as_str).collect::<Vec<_>>())?;
+        ensure!(well && said.contains("made"), "{said}");
+        let (well, said) = probe(&shipment, room)?;
+        ensure!(well && said.contains("may create documents"), "{said}");
+        shipment.agent.start()?;
+        shipment.write(2_000)?;
+        shipment.settle()?;
+        let none = json!({"cluster_permissions": [], "index_permissions": []});
+        security("roles/waybill", &none)?;
+        shipment.write(5_000)?;
+        shipment.await_trouble(true, "create_doc")?;
+        security("roles/waybill", &rights)?;
+        shipment.settle()?;
+        let changed = "Another-horse-8-battery";
+        security("internalusers/waybill", &json!({"password": changed}))?;
+        shipment.write(1_000)?;
+        shipment.await_trouble(true, "secret es, key password")?;
+        shipment.secret("es", "password", changed)?;
+        shipment.settle()?;
+        shipment.stop()?;
+        shipment.judge(server.documents(STREAM)?)
+    })
+}

@@ -19,18 +19,18 @@ pub fn probe(config: &Elasticsearch, context: &Context) -> Result<String, Failur
         }
         client.use_endpoint(0);
         let known = is_there(&client, config).await?;
-        // Only the one kind of server answers what a login may do; the other is asked for something that it never takes.
+        // Elasticsearch says what a login may do; OpenSearch is asked for something that it never takes.
         let may = match product.as_ref().map(|p| p.flavor) {
-            Some(Flavor::OpenSearch) if known => refused_record(&client, config).await?,
-            Some(Flavor::OpenSearch) => false,
-            _ => privileges(&client, config).await?,
+            Some(Flavor::Elasticsearch | Flavor::Serverless) => privileges(&client, config).await?,
+            Some(Flavor::OpenSearch) | None => refused_record(&client, config).await?,
         };
         let server = product.map_or_else(|| "the server".to_owned(), |p| p.to_string());
         let stream = &config.data_stream;
         Ok(match (known, may) {
             (true, true) => format!("{server} answers, the login is good, and {stream} takes records"),
             (true, false) => format!("{server} answers, the login is good, and {stream} is there"),
-            (false, _) => format!("{server} answers and the login is good; it may not look at {stream}"),
+            (false, true) => format!("{server} answers, and the login may create documents in {stream}"),
+            (false, false) => format!("{server} answers and the login is good; it may not look at {stream}"),
         })
     })
 }
