@@ -46,8 +46,8 @@ test-integration: setup build ## the agent as a black box; root sees more of it
 	@$(if $(TOTAL),,scripts/totals $(LOG) $(WAYBILL_SKIPS))
 
 # The test programs, and those of them that start servers.
-PROGRAMS := $(sort $(notdir $(basename $(wildcard */tests/*.rs))))
-SERVERS := cloudwatch elasticsearch elasticsearch_access kafka syslog
+PROGRAMS := $(sort $(notdir $(basename $(wildcard */tests/*.rs)) $(patsubst %/main.rs,%,$(wildcard */tests/*/main.rs))))
+SERVERS := cloudwatch elasticsearch kafka syslog
 
 test-servers: setup build ## the network sinks against real servers, which are fetched once; needs Java 17 and Maven
 	@$(if $(TOTAL),,$(MAKE) --no-print-directory clean-run)

@@ -1,4 +1,4 @@
-//! The Elasticsearch sink's logins, certificates, rights, `setup` and `check --probe`: against a strict double that answers as the
+//! Logins, certificates, rights, `setup` and `check --probe`: against a strict double that answers as the
 //! documentation of Elasticsearch 9 says, and against a real OpenSearch.
 
 use std::collections::BTreeSet;
@@ -16,11 +16,12 @@ use waybill_tests::shipment::Shipment;
 use waybill_tests::skip;
 use waybill_tests::wait::{await_true, holds_for};
 
-const STREAM: &str = "logs-waybill-default";
+use super::STREAM;
+
 const SOON: Duration = Duration::from_secs(30);
 
 fn sink(url: &str) -> Value {
-    json!({"name": "search", "type": "Elasticsearch", "elasticsearch": {"endpoints": [url], "dataStream": STREAM}})
+    super::sink(&[url.to_owned()])
 }
 
 /// A sink with an API key, `secrets/es/api-key`.

@@ -1,4 +1,4 @@
-//! The Elasticsearch sink against a real OpenSearch, with everything in between that can go wrong.
+//! Delivery to a real OpenSearch, with everything in between that can go wrong.
 
 use std::collections::HashSet;
 use std::fs;
@@ -18,12 +18,9 @@ use waybill_tests::shipment::Shipment;
 use waybill_tests::skip;
 use waybill_tests::wait::{await_true, holds_for};
 
-const STREAM: &str = "logs-waybill-default";
-const SOON: Duration = Duration::from_secs(30);
+use super::{STREAM, sink};
 
-fn sink(urls: &[String]) -> Value {
-    json!({"name": "search", "type": "Elasticsearch", "elasticsearch": {"endpoints": urls, "dataStream": STREAM}})
-}
+const SOON: Duration = Duration::from_secs(30);
 
 fn url(proxy: &Proxy) -> String {
     format!("http://{}", proxy.address())
