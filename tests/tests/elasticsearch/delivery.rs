@@ -171,9 +171,7 @@ fn the_server_is_absent_at_the_start_killed_in_the_middle_and_absent_at_the_end(
         let mut shipment = Shipment::new(room, sink(&[server.url()]))?;
         shipment.write(2_000)?;
         shipment.agent.start()?;
-        shipment
-            .await_trouble("Behind", "nothing listens there")
-            .or_else(|_| shipment.await_trouble("Delivering", "nothing listens there"))?;
+        shipment.await_trouble(false, "nothing listens there")?;
         server.resume()?;
         template(&server, &json!({}))?;
         shipment.settle()?;
