@@ -32,7 +32,7 @@ const BATCH: usize = 4 << 20;
 const WAVE: usize = 4;
 /// How long to wait for a delivery before looking whether the sink is still wanted.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// A lane that has nothing to do so long after its start has caught up with what an earlier run had under way.
+/// A lane that has nothing to do so long after its first delivery has caught up with what was under way before.
 const EARLY: Duration = Duration::from_secs(60);
 
 /// Deliveries that are sent together until each of their records is settled.
@@ -74,11 +74,12 @@ struct Sink<'a> {
     index: Option<String>,
 }
 
-/// The time after the start in which records come again that an earlier run had under way: no more bytes than the limit allows, and no
-/// longer than until the lane has caught up.
-#[derive(Clone, Copy)]
+/// The time in which records come again that an earlier run had under way, or that a kill switch called back: no more bytes than the
+/// limit allows, and no longer than until the lane has caught up.
+#[derive(Clone, Copy, Default)]
 struct Early {
-    since: Instant,
+    /// When the first came.
+    since: Option<Instant>,
     taken: usize,
 }
 
@@ -107,7 +108,7 @@ pub fn run(mut queue: Queue, config: &Elasticsearch, context: &Context) {
         batches: Vec::new(),
         limit: Limit::new(BATCH),
         previous: Previous::default(),
-        early: Some(Early { since: Instant::now(), taken: 0 }),
+        early: Some(Early::default()),
         index: None,
     };
     let mut missed = 0;
@@ -118,7 +119,12 @@ pub fn run(mut queue: Queue, config: &Elasticsearch, context: &Context) {
         }
         let wave = runtime.block_on(sink.wave(width));
         let (failure, whole) = match wave {
-            Ok(outcomes) => sink.settle(&mut queue, outcomes),
+            Ok(outcomes) => {
+                if outcomes.iter().any(|outcome| !outcome.answers.is_empty()) {
+                    backoff.reset();
+                }
+                sink.settle(&mut queue, outcomes)
+            }
             Err(failure) => (Some(failure), false),
         };
         let Some(failure) = failure else {
@@ -146,6 +152,9 @@ impl Sink<'_> {
                 let may_pass = parcel.delivery.may_pass();
                 if !may_pass {
                     queue.recall(&parcel.delivery);
+                    if batch.suspect {
+                        self.early = Some(Early::default());
+                    }
                 }
                 may_pass
             });
@@ -155,13 +164,15 @@ impl Sink<'_> {
             let patience = if self.batches.is_empty() { PATIENCE } else { Duration::ZERO };
             let Some(deliveries) = queue.take(BATCH, patience) else { return !self.batches.is_empty() };
             if deliveries.is_empty() {
-                if self.batches.is_empty() && self.early.is_some_and(|early| early.since.elapsed() > EARLY) {
+                let since = self.early.and_then(|early| early.since);
+                if self.batches.is_empty() && since.is_some_and(|since| since.elapsed() > EARLY) {
                     self.early = None;
                 }
                 break;
             }
             let suspect = self.early.is_some();
             if let Some(early) = &mut self.early {
+                early.since.get_or_insert_with(Instant::now);
                 early.taken += deliveries.iter().map(|d| d.chunk.data.len()).sum::<usize>();
                 if early.taken > self.context.in_flight {
                     self.early = None;
