@@ -51,7 +51,7 @@ test-integration: setup build ## the agent as a black box; root sees more of it
 
 test-servers: setup build ## delivery to real servers, faults and all; needs Java 17 and Maven for some
 	@$(if $(TOTAL),,$(MAKE) --no-print-directory clean-run)
-	@$(CARGO) test --workspace $(addprefix --test=,$(SERVERS)) --no-fail-fast -- --nocapture $(tee)
+	@$(CARGO) test --workspace $(addprefix --test=,$(SERVERS)) --no-fail-fast -- --nocapture --test-threads=2 $(tee)
 	@$(if $(TOTAL),,scripts/totals $(LOG) $(WAYBILL_SKIPS))
 
 # Each test program runs inside the cluster; cargo itself stays outside.

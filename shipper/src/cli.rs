@@ -5,6 +5,7 @@ pub mod completion;
 pub mod inspect;
 pub mod parse;
 pub mod run;
+pub mod setup;
 pub mod status;
 mod tables;
 mod text;
@@ -25,6 +26,7 @@ use clap::Parser;
 Examples:
   waybill check -f policy.yaml              every mistake in it, with its place
   waybill run -f policy.yaml                ship, until SIGTERM
+  waybill setup -f policy.yaml              once: templates and retention at the sinks, with an administrator's login
   waybill status                            what the running agent is doing
   waybill parse --format V2RayAccess access.log | jq .
 
@@ -40,6 +42,7 @@ Exit status: 0 done, 1 failed, 2 the arguments are wrong, 3 the policy cannot be
 pub enum Cli {
     Run(run::RunArgs),
     Check(check::CheckArgs),
+    Setup(setup::SetupArgs),
     Parse(parse::Arguments),
     Inspect(inspect::InspectArgs),
     Status(status::StatusArgs),
@@ -52,6 +55,7 @@ impl Cli {
         match self {
             Self::Run(args) => args.run(),
             Self::Check(args) => args.run(),
+            Self::Setup(args) => args.run(),
             Self::Parse(args) => parse::run(&args),
             Self::Inspect(args) => args.run(),
             Self::Status(args) => args.run(),

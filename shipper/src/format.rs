@@ -16,7 +16,7 @@
 //! - Pieces of a line are not parsed as if they were the line.
 
 mod address;
-mod base;
+pub(crate) mod base;
 mod control;
 mod drop_rule;
 mod ecs;
@@ -139,3 +139,9 @@ mod hostile;
 mod pages;
 #[cfg(test)]
 mod tests;
+
+/// The dotted names of the fields that hold slices of a line.
+#[cfg(test)]
+pub(crate) fn field_names() -> impl Iterator<Item = &'static str> {
+    record::Field::ALL.iter().map(|field| field.place().name)
+}

@@ -113,6 +113,8 @@ pub use waybill_crds::Encoding;
 /// A sink's type and settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SinkKind {
+    /// A data stream of Elasticsearch or OpenSearch.
+    Elasticsearch(waybill_crds::Elasticsearch),
     /// Canonical JSONL in a file that is rotated.
     File(FilePlan),
     /// A topic of Apache Kafka.
@@ -167,6 +169,7 @@ impl SinkPlan {
     /// Where the records go: with name and type it makes the lane's key.
     pub fn destination(&self) -> String {
         match &self.kind {
+            SinkKind::Elasticsearch(sink) => sink.data_stream.clone(),
             SinkKind::File(file) => file.path.display().to_string(),
             #[cfg(feature = "kafka")]
             SinkKind::Kafka(kafka) => kafka.topic.clone(),
@@ -177,6 +180,7 @@ impl SinkPlan {
     /// The type's name in the policy.
     pub fn type_name(&self) -> &'static str {
         match self.kind {
+            SinkKind::Elasticsearch(_) => "Elasticsearch",
             SinkKind::File(_) => "File",
             #[cfg(feature = "kafka")]
             SinkKind::Kafka(_) => "Kafka",
@@ -185,11 +189,12 @@ impl SinkPlan {
     }
 
     /// What its sink is to know.
-    pub fn context(&self, policy: &str, host: &str, secrets: &Secrets) -> Context {
+    pub fn context(&self, plan: &Plan, host: &str, secrets: &Secrets) -> Context {
         Context {
             name: self.name.clone(),
             encoding: self.encoding,
-            policy: policy.to_owned(),
+            in_flight: plan.limits.in_flight,
+            policy: plan.policy.clone(),
             host: host.to_owned(),
             secrets: secrets.clone(),
         }

@@ -6,6 +6,7 @@
 use crate::plan::SinkKind;
 
 mod backoff;
+pub mod elasticsearch;
 mod failure;
 pub mod file;
 #[cfg(feature = "kafka")]
@@ -31,6 +32,8 @@ pub struct Context {
     pub name: String,
     /// What of a record is delivered.
     pub encoding: waybill_crds::Encoding,
+    /// Bytes of records that may be under way at once, all sinks together.
+    pub in_flight: usize,
     /// The policy's name.
     pub policy: String,
     /// The node's name.
@@ -39,9 +42,22 @@ pub struct Context {
     pub secrets: Secrets,
 }
 
+/// The login with which `waybill setup` works.
+#[derive(Clone, Default)]
+pub enum Administrator {
+    /// The one that the policy names for the agents.
+    #[default]
+    OfThePolicy,
+    /// An API key of Elasticsearch.
+    ApiKey(String),
+    /// A user and the password.
+    User(String, String),
+}
+
 /// Runs a sink until the engine lets go of it.
 pub fn run(queue: Queue, kind: SinkKind, context: Context) {
     match kind {
+        SinkKind::Elasticsearch(config) => elasticsearch::run(queue, &config, &context),
         SinkKind::File(plan) => file::run(queue, &plan, context.encoding),
         #[cfg(feature = "kafka")]
         SinkKind::Kafka(settings) => kafka::run(queue, settings, context),
@@ -52,9 +68,18 @@ pub fn run(queue: Queue, kind: SinkKind, context: Context) {
 /// Tries a sink out without delivering anything. The answer is one clear sentence: what works, or what it would take.
 pub fn probe(kind: &SinkKind, context: &Context) -> Result<String, Failure> {
     match kind {
+        SinkKind::Elasticsearch(config) => elasticsearch::probe(config, context),
         SinkKind::File(plan) => file::probe(plan),
         #[cfg(feature = "kafka")]
         SinkKind::Kafka(settings) => kafka::probe(settings, context),
         SinkKind::Stdout => Ok("standard output needs nothing".to_owned()),
+    }
+}
+
+/// Prepares a destination, once, with an administrator's login: what agents have no right to. Says what was done, a line each.
+pub fn setup(kind: &SinkKind, context: &Context, login: &Administrator) -> Result<Vec<String>, Failure> {
+    match kind {
+        SinkKind::Elasticsearch(config) => elasticsearch::setup(config, context, login),
+        SinkKind::File(_) | SinkKind::Stdout => Ok(Vec::new()),
     }
 }

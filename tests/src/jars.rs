@@ -62,11 +62,12 @@ fn unpack(home: &Path) -> Result<()> {
     let list = |folder: &Path| -> Result<Vec<PathBuf>> {
         fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()
     };
-    for zip in list(&lib)?.into_iter().filter(|path| path.extension().is_some_and(|e| e == "zip")) {
+    let is = |path: &Path, end: &str| path.extension().is_some_and(|e| e == end);
+    for zip in list(&lib)?.into_iter().filter(|path| is(path, "zip")) {
         let target = home.join("unpacked");
         succeed(Command::new("unzip").arg("-qo").arg(&zip).arg("-d").arg(&target))?;
-        let had: Vec<String> = list(&lib)?.iter().map(|path| plain(path)).collect();
-        for jar in list(&target)?.into_iter().filter(|path| path.extension().is_some_and(|e| e == "jar")) {
+        let had: Vec<String> = list(&lib)?.iter().filter(|path| is(path, "jar")).map(|path| plain(path)).collect();
+        for jar in list(&target)?.into_iter().filter(|path| is(path, "jar")) {
             if !had.contains(&plain(&jar)) {
                 fs::copy(&jar, lib.join(jar.file_name().context("a jar has a name")?))?;
             }

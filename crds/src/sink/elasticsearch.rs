@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::secret::{SecretKey, Tls};
 
 const DATA_STREAM: &str = "logs-waybill-default";
+const TIMEOUT_SECONDS: u32 = 60;
 
 /// A data stream of Elasticsearch 8 or 9, or of OpenSearch 2 or 3.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -28,6 +29,19 @@ pub struct Elasticsearch {
     /// TLS for https endpoints. Default: the certificate authorities of the image or host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
+    /// Days that the cluster keeps records, as `waybill setup` sets it, 1 to 36500: counted from when a backing index is rolled over,
+    /// after a day, or after a week if this is 30 or more. Default: they are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 36500))]
+    pub retention_days: Option<u32>,
+    /// Seconds that the cluster has for an answer before the request is repeated: 1 to 600. Default 60.
+    #[serde(default = "timeout_seconds")]
+    #[schemars(range(min = 1, max = 600))]
+    pub timeout_seconds: u32,
+}
+
+fn timeout_seconds() -> u32 {
+    TIMEOUT_SECONDS
 }
 
 fn data_stream() -> String {

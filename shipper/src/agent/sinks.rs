@@ -40,7 +40,7 @@ impl Sinks {
             }
             let (queue, outlet) = Queue::new(&sink.name, self.state_dir.clone(), self.answers.clone());
             let kind = sink.kind.clone();
-            let context = sink.context(&plan.policy, &self.host, &self.secrets);
+            let context = sink.context(plan, &self.host, &self.secrets);
             let name = format!("sink-{}", sink.name);
             let started = std::thread::Builder::new().name(name).spawn(move || sink::run(queue, kind, context));
             match started {

@@ -89,7 +89,7 @@ impl CheckArgs {
         }
         let secrets = Secrets::new(self.secrets_dir.clone());
         for sink in &plan.sinks {
-            match sink::probe(&sink.kind, &sink.context(&plan.policy, "probe", &secrets)) {
+            match sink::probe(&sink.kind, &sink.context(plan, "probe", &secrets)) {
                 Ok(works) => println!("sink {}: {works}", sink.name),
                 Err(failure) => {
                     println!("sink {}: {failure}", sink.name);

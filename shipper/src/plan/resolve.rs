@@ -238,6 +238,7 @@ fn resolve_sink(
         }
         #[cfg(feature = "kafka")]
         crds::SinkType::Kafka => SinkKind::Kafka(settings(sink.kafka.as_ref(), &format!("{path}.kafka"))?),
+        crds::SinkType::Elasticsearch => SinkKind::Elasticsearch(elasticsearch(sink, path)?),
         other => {
             return Err(skipped(
                 &format!("{path}.type"),
@@ -263,6 +264,19 @@ fn resolve_sink(
 #[cfg(feature = "kafka")]
 fn settings<T: Clone>(object: Option<&T>, path: &str) -> Result<T, Finding> {
     object.cloned().ok_or_else(|| error(path, "missing", "write the object that goes with the sink's type"))
+}
+
+fn elasticsearch(sink: &crds::Sink, path: &str) -> Result<crds::Elasticsearch, Finding> {
+    if sink.encoding == crds::Encoding::Original {
+        return Err(error(
+            &format!("{path}.encoding"),
+            "a data stream takes records with fields, and Original is the line alone",
+            "write encoding: Ecs, or leave it out; event.original holds the line as it was",
+        ));
+    }
+    sink.elasticsearch.clone().ok_or_else(|| {
+        error(&format!("{path}.elasticsearch"), "this is missing", "write elasticsearch: with endpoints")
+    })
 }
 
 fn bounds(retention: &crds::Retention) -> Bounds {

@@ -90,7 +90,8 @@ pub fn explain(error: &rustls::Error, server: &str) -> Failure {
                 "its certificate is for another host name".into(),
                 "write the name that is in the certificate, or give the server one for this name",
             ),
-            CertificateError::UnknownIssuer => held(
+            // The signature is bad where an authority of the same name has another key.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => held(
                 "its certificate was signed by an unknown authority".into(),
                 "name the authority's certificate in tls.ca",
             ),
@@ -103,6 +104,7 @@ pub fn explain(error: &rustls::Error, server: &str) -> Failure {
             ),
             Alert::BadCertificate
             | Alert::UnknownCA
+            | Alert::DecryptError
             | Alert::CertificateExpired
             | Alert::CertificateRevoked
             | Alert::CertificateUnknown
