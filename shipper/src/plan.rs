@@ -83,6 +83,8 @@ pub enum SinkKind {
     File(FilePlan),
     /// One JSON line a record on standard output.
     Stdout,
+    /// RFC 5424 over TLS, TCP or UDP.
+    Syslog(waybill_crds::SyslogSink),
 }
 
 /// Settings of a `File` sink.
@@ -124,6 +126,7 @@ impl SinkPlan {
         match &self.kind {
             SinkKind::File(file) => file.path.display().to_string(),
             SinkKind::Stdout => "stdout".to_owned(),
+            SinkKind::Syslog(syslog) => syslog.address.clone(),
         }
     }
 
@@ -132,6 +135,7 @@ impl SinkPlan {
         match self.kind {
             SinkKind::File(_) => "File",
             SinkKind::Stdout => "Stdout",
+            SinkKind::Syslog(_) => "Syslog",
         }
     }
 

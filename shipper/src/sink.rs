@@ -12,6 +12,7 @@ mod parcel;
 mod queue;
 mod secret;
 pub mod stdout;
+pub mod syslog;
 pub mod tls;
 mod view;
 
@@ -42,13 +43,15 @@ pub fn run(queue: Queue, kind: SinkKind, context: Context) {
     match kind {
         SinkKind::File(plan) => file::run(queue, &plan, context.encoding),
         SinkKind::Stdout => stdout::run(queue, std::io::stdout(), context.encoding),
+        SinkKind::Syslog(plan) => syslog::run(queue, &plan, &context),
     }
 }
 
 /// Tries a sink out without delivering anything. The answer is one clear sentence: what works, or what it would take.
-pub fn probe(kind: &SinkKind, _context: &Context) -> Result<String, Failure> {
+pub fn probe(kind: &SinkKind, context: &Context) -> Result<String, Failure> {
     match kind {
         SinkKind::File(plan) => file::probe(plan),
         SinkKind::Stdout => Ok("standard output needs nothing".to_owned()),
+        SinkKind::Syslog(plan) => syslog::probe(plan, context),
     }
 }

@@ -31,6 +31,7 @@ const STOP: Duration = Duration::from_secs(40);
 pub struct Agent {
     policy: PathBuf,
     state: PathBuf,
+    secrets: Option<PathBuf>,
     log: PathBuf,
     environment: Vec<(OsString, OsString)>,
     wrapper: Vec<&'static str>,
@@ -86,6 +87,7 @@ impl Agent {
         Ok(Self {
             policy: policy.to_owned(),
             state: state.to_owned(),
+            secrets: None,
             log: log.to_owned(),
             environment: Vec::new(),
             wrapper: Vec::new(),
@@ -113,6 +115,11 @@ impl Agent {
         state.clone_into(&mut self.state);
     }
 
+    /// Finds its secrets there, from the next start on.
+    pub fn secrets_at(&mut self, folder: &Path) {
+        self.secrets = Some(folder.to_owned());
+    }
+
     /// What was done to it.
     pub fn history(&self) -> &Arc<History> {
         &self.history
@@ -138,6 +145,7 @@ impl Agent {
             .args(words)
             .args(["run".as_ref(), "-f".as_ref(), self.policy.as_os_str()])
             .args(["--state-dir".as_ref(), self.state.as_os_str()])
+            .args(self.secrets.iter().flat_map(|folder| [OsStr::new("--secrets-dir"), folder.as_os_str()]))
             .args(["--listen", &self.asker.0.to_string()])
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
@@ -248,6 +256,16 @@ impl Agent {
         let done = command.output().context("failed to start inspect")?;
         ensure!(done.status.success(), "inspect failed: {}", String::from_utf8_lossy(&done.stderr));
         serde_json::from_slice(&done.stdout).context("inspect did not print JSON")
+    }
+
+    /// `waybill check --probe`: what it says, and how it ended.
+    pub fn probe(&self) -> Result<(String, ExitStatus)> {
+        let mut command = Command::new(binary()?);
+        command.args(["check", "--probe", "-f"]).arg(&self.policy);
+        command.args(self.secrets.iter().flat_map(|folder| [OsStr::new("--secrets-dir"), folder.as_os_str()]));
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        let done = command.output().context("failed to start check")?;
+        Ok((String::from_utf8_lossy(&done.stdout).into_owned(), done.status))
     }
 
     /// Resident memory in bytes.

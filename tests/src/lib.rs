@@ -6,7 +6,9 @@
 #![forbid(unsafe_code)]
 
 pub mod agent;
+pub mod arrived;
 pub mod book;
+pub mod certificates;
 pub mod demo;
 pub mod face;
 pub mod gate;
@@ -22,6 +24,7 @@ pub mod sampler;
 pub mod scene;
 pub mod skip;
 pub mod stage;
+pub mod syslog;
 pub mod tormentor;
 pub mod wait;
 pub mod watch;

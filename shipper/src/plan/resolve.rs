@@ -227,6 +227,7 @@ fn resolve_sink(
             }
             SinkKind::File(file_plan(file, default_path))
         }
+        crds::SinkType::Syslog if let Some(syslog) = &sink.syslog => SinkKind::Syslog(syslog.clone()),
         other => {
             return Err(skipped(
                 &format!("{path}.type"),
