@@ -101,7 +101,7 @@ impl Receiver {
             Program::Rsyslog => {
                 fs::write(&config, self.rsyslog())?;
                 command.arg("-n").arg("-f").arg(&config).arg("-i").arg(at("pid"));
-                if let Some(modules) = beside(self.program, "usr/lib", "rsyslog")? {
+                if let Some(modules) = modules(self.program) {
                     command.arg("-M").arg(modules);
                 }
             }
@@ -110,7 +110,7 @@ impl Receiver {
                 command.args(["-F", "--no-caps", "-f"]).arg(&config);
                 command.arg("--persist-file").arg(at("persist")).arg("--pidfile").arg(at("pid"));
                 command.arg("--control").arg(at("control"));
-                if let Some(modules) = beside(self.program, "usr/lib/syslog-ng", "3.38")? {
+                if let Some(modules) = modules(self.program) {
                     command.arg(format!("--module-path={}", modules.display()));
                 }
             }
@@ -219,27 +219,19 @@ impl Drop for Receiver {
     }
 }
 
-/// The folder of a program's modules, if it was unpacked beside the machine's own programs: `TOOLS/bin/PROGRAM` and `TOOLS/usr/lib`.
-fn beside(program: Program, under: &str, name: &str) -> Result<Option<PathBuf>> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let Some(found) = std::env::split_paths(&path).map(|dir| dir.join(program.name())).find(|path| path.exists())
-    else {
-        return Ok(None);
+/// The folder of a program's modules, if the program was unpacked beside the machine's own: `ROOT/bin/PROGRAM` and `ROOT/usr/lib/…`.
+fn modules(program: Program) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let found = std::env::split_paths(&path).map(|dir| dir.join(program.name())).find(|path| path.exists())?;
+    let libraries = found.parent()?.parent()?.join("usr/lib");
+    let below = |folder: &Path| -> Vec<PathBuf> {
+        fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
     };
-    let Some(root) = found.parent().and_then(Path::parent).map(|root| root.join(under)).filter(|root| root.exists())
-    else {
-        return Ok(None);
+    let (places, module) = match program {
+        Program::Rsyslog => (below(&libraries).iter().map(|place| place.join("rsyslog")).collect(), "lmnet.so"),
+        Program::SyslogNg => (below(&libraries.join("syslog-ng")), "libaffile.so"),
     };
-    for folder in fs::read_dir(&root)? {
-        let folder = folder?.path();
-        if folder.ends_with(name) {
-            return Ok(Some(folder));
-        }
-        if folder.join(name).exists() {
-            return Ok(Some(folder.join(name)));
-        }
-    }
-    Ok(None)
+    places.into_iter().find(|place| place.join(module).exists())
 }
 
 /// A message of RFC 5424, taken apart.

@@ -168,9 +168,9 @@ fn udp_sends_a_datagram_a_record_and_counts_what_it_cuts() -> Result<()> {
             let mut live = scene.create("app.log")?;
             scene.start()?;
             // In portions: nothing keeps a sender of datagrams from being too fast for a receiver.
-            for portion in 1..=20 {
-                scene.write(&mut live, 100)?;
-                await_count(&receiver, portion * 100)?;
+            for portion in 1..=40 {
+                scene.write(&mut live, 25)?;
+                await_count(&receiver, portion * 25)?;
             }
             let totals = arrived::whole(&output(&receiver)?, &live.path)?;
             ensure!(totals.repeats == 0, "{} records came again", totals.repeats);

@@ -219,7 +219,14 @@ impl Connection {
             let mut fds = [PollFd::from_borrowed_fd(self.socket.socket.as_fd(), PollFlags::IN)];
             let patience = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
             let _ready = poll(&mut fds, Some(&patience));
-            self.look()?;
+            self.look().map_err(|failure| {
+                let what = match failure {
+                    Failure::Held { .. } => return failure,
+                    Failure::Again { what } => what,
+                };
+                let what = format!("{what} at the first bytes of a message; most likely it speaks TLS on this port");
+                Failure::held(what, "write transport: Tls, or the port for plain TCP")
+            })?;
         }
         Ok(())
     }

@@ -20,6 +20,9 @@ const LATER: Duration = Duration::from_millis(20);
 const PIECE: usize = 64 << 10;
 /// How often secrets are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long a new connection is on trial from its first message on, and nothing counts as confirmed. A server of another protocol, and one
+/// that rejects a certificate late, has a kernel that takes bytes too; it closes soon after.
+const TRIAL: Duration = Duration::from_secs(1);
 /// How long the end of a connection may take when certificates changed.
 const LEAVE: Duration = Duration::from_secs(10);
 
@@ -64,6 +67,13 @@ struct Open {
     made_with: Stamp,
     looked: Instant,
     leaving: Option<Instant>,
+    first_sent: Option<Instant>,
+}
+
+impl Open {
+    fn is_on_trial(&self) -> bool {
+        self.first_sent.is_none_or(|at| at.elapsed() < TRIAL)
+    }
 }
 
 struct Lane<'a> {
@@ -94,22 +104,26 @@ impl Lane<'_> {
         if self.open.is_none() && self.window.has_unsent() {
             let made_with = self.stamp();
             let connection = Connection::open(self.plan, self.context)?;
-            queue.healthy();
-            self.open = Some(Open { connection, made_with, looked: Instant::now(), leaving: None });
+            let looked = Instant::now();
+            self.open = Some(Open { connection, made_with, looked, leaving: None, first_sent: None });
             // Opening takes its time.
             self.recall(queue);
         }
         let Some(open) = &mut self.open else { return Ok(false) };
         // What was confirmed before the peer closed counts.
         let confirmed = open.connection.confirmed()?;
-        let done = self.window.confirm(confirmed);
-        queue.acknowledge(&done);
+        let done = if open.is_on_trial() { Vec::new() } else { self.window.confirm(confirmed) };
+        if !done.is_empty() {
+            queue.acknowledge(&done);
+            queue.healthy();
+        }
         open.connection.look()?;
         self.leave_when_secrets_change()?;
         let Some(open) = self.open.as_mut().filter(|o| o.leaving.is_none()) else { return Ok(!done.is_empty()) };
         let full = match self.window.next() {
             Some((frames, offset)) => {
                 let all = open.connection.advance(frames, offset)?;
+                open.first_sent.get_or_insert_with(Instant::now);
                 if all {
                     self.window.sent(open.connection.written());
                 }
