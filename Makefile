@@ -88,7 +88,7 @@ build: ## the agent
 	@$(CARGO) build --package waybill-shipper --bin waybill
 
 setup: # the programs that the tests drive; the machine itself is left as it is
-	@scripts/tools $(CACHE)/tools logrotate v2ray gzip zstd softether-common
+	@scripts/tools $(CACHE)/tools logrotate v2ray gzip zstd softether-common rsyslogd syslog-ng
 
 clean-run:
 	@mkdir -p $(RUN) && rm -f $(LOG) $(WAYBILL_SKIPS) && touch $(LOG) $(WAYBILL_SKIPS)

@@ -109,6 +109,8 @@ pub struct Health {
     pub misconfigured: bool,
     /// Times that the sink had to try again.
     pub retries: u64,
+    /// Records that were delivered without their end, because the sink has no room for longer ones.
+    pub cut: u64,
 }
 
 /// The engine's end of a sink.

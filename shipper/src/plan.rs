@@ -122,6 +122,8 @@ pub enum SinkKind {
     Kafka(waybill_crds::Kafka),
     /// One JSON line a record on standard output.
     Stdout,
+    /// RFC 5424 over TLS, TCP or UDP.
+    Syslog(waybill_crds::SyslogSink),
 }
 
 /// Settings of a `File` sink.
@@ -174,6 +176,7 @@ impl SinkPlan {
             #[cfg(feature = "kafka")]
             SinkKind::Kafka(kafka) => kafka.topic.clone(),
             SinkKind::Stdout => "stdout".to_owned(),
+            SinkKind::Syslog(syslog) => syslog.address.clone(),
         }
     }
 
@@ -185,6 +188,7 @@ impl SinkPlan {
             #[cfg(feature = "kafka")]
             SinkKind::Kafka(_) => "Kafka",
             SinkKind::Stdout => "Stdout",
+            SinkKind::Syslog(_) => "Syslog",
         }
     }
 

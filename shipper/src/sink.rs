@@ -15,6 +15,7 @@ mod parcel;
 mod queue;
 mod secret;
 pub mod stdout;
+pub mod syslog;
 pub mod tls;
 mod view;
 
@@ -62,6 +63,7 @@ pub fn run(queue: Queue, kind: SinkKind, context: Context) {
         #[cfg(feature = "kafka")]
         SinkKind::Kafka(settings) => kafka::run(queue, settings, context),
         SinkKind::Stdout => stdout::run(queue, std::io::stdout(), context.encoding),
+        SinkKind::Syslog(plan) => syslog::run(queue, &plan, &context),
     }
 }
 
@@ -73,6 +75,7 @@ pub fn probe(kind: &SinkKind, context: &Context) -> Result<String, Failure> {
         #[cfg(feature = "kafka")]
         SinkKind::Kafka(settings) => kafka::probe(settings, context),
         SinkKind::Stdout => Ok("standard output needs nothing".to_owned()),
+        SinkKind::Syslog(plan) => syslog::probe(plan, context),
     }
 }
 

@@ -35,7 +35,6 @@ pub struct Agent {
     log: PathBuf,
     environment: Vec<(OsString, OsString)>,
     wrapper: Vec<&'static str>,
-    secrets: Option<PathBuf>,
     asker: Asker,
     history: Arc<History>,
     child: Option<Child>,
@@ -92,7 +91,6 @@ impl Agent {
             log: log.to_owned(),
             environment: Vec::new(),
             wrapper: Vec::new(),
-            secrets: None,
             asker: Asker(port),
             history,
             child: None,
@@ -117,25 +115,9 @@ impl Agent {
         self.secrets = Some(folder.to_owned());
     }
 
-    /// `waybill check --probe` of its policy: whether all is well, and what it says.
-    pub fn probe(&self) -> Result<(bool, String)> {
-        let mut command = Command::new(binary()?);
-        command.args(["check", "--probe", "-f"]).arg(&self.policy);
-        if let Some(folder) = &self.secrets {
-            command.arg("--secrets-dir").arg(folder);
-        }
-        let done = command.output().context("failed to start check")?;
-        Ok((done.status.success(), String::from_utf8(done.stdout)?))
-    }
-
     /// Keeps its state elsewhere.
     pub fn state_at(&mut self, state: &Path) {
         state.clone_into(&mut self.state);
-    }
-
-    /// Finds its secrets there, from the next start on.
-    pub fn secrets_at(&mut self, folder: &Path) {
-        self.secrets = Some(folder.to_owned());
     }
 
     /// What was done to it.

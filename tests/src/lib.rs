@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod agent;
+pub mod arrived;
 pub mod authority;
 pub mod book;
 pub mod certificates;
@@ -32,6 +33,7 @@ pub mod scene;
 pub mod shipment;
 pub mod skip;
 pub mod stage;
+pub mod syslog;
 pub mod tormentor;
 pub mod v2ray;
 pub mod wait;

@@ -275,7 +275,8 @@ fn every_login_and_every_compression() -> Result<()> {
             .sink(way(broker, topics[3], Listener::Login, "Lz4", login("ScramSha512", "waybill", "scram"), false))
             .write(&stand.room.policy())?;
         stand.ream.write("a.log", 2_000)?;
-        let (well, said) = stand.agent.probe()?;
+        let (said, status) = stand.agent.probe()?;
+        let well = status.success();
         ensure!(well && said.matches("takes a producer").count() == 5, "{said}");
         stand.agent.start()?;
         stand.judge()?;
@@ -494,7 +495,8 @@ fn the_probe_says_what_is_wrong() -> Result<()> {
         let mut wrong = Vec::new();
         for (sink, sentence) in &cases {
             policy(stand.room, sink).write(&stand.room.policy())?;
-            let (well, said) = stand.agent.probe()?;
+            let (said, status) = stand.agent.probe()?;
+        let well = status.success();
             let line = said.lines().find(|line| line.starts_with("sink stream: ")).unwrap_or(&said);
             println!("{line}");
             if !line.contains(sentence) || well != sentence.contains("partitions") || said.contains("-secret") {

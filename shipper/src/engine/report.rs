@@ -99,6 +99,9 @@ pub struct LaneReport {
     pub trouble: Option<String>,
     /// Times that the sink had to try again.
     pub retries: u64,
+    /// Records that the sink delivered without their end, since the start.
+    #[serde(default)]
+    pub cut_records: u64,
     /// All that was seen of the streams that it takes, the ledger included.
     pub seen: Amount,
     /// The sink has it.
@@ -428,6 +431,7 @@ impl Engine {
             .into(),
             trouble: health.trouble,
             retries: health.retries,
+            cut_records: health.cut,
             seen: Amount { bytes: seen, records: seen_records },
             acknowledged: tally.acknowledged.into(),
             dropped: tally.dropped.into(),

@@ -24,6 +24,7 @@ pub(crate) fn report() -> Report {
         state: "Misconfigured".into(),
         trouble: Some(TROUBLE.into()),
         retries: 3,
+        cut_records: 2,
         seen: amount(1000, 100),
         acknowledged: amount(700, 70),
         dropped: amount(100, 10),

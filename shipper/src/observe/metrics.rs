@@ -71,6 +71,7 @@ impl Samples {
         self.add(&table::LANE_OLDEST_PENDING, &name, lane.oldest_pending_seconds);
         self.add(&table::LANE_IN_FLIGHT, &name, lane.in_flight_bytes);
         self.add(&table::LANE_RETRIES, &name, lane.retries);
+        self.add(&table::LANE_CUT_RECORDS, &name, lane.cut_records);
         self.add(&table::LANE_REQUIRED, &name, lane.required);
         for state in LANE_STATES {
             self.add(&table::LANE_STATE, &[&lane.name, state], lane.state == state);

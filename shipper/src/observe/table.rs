@@ -108,6 +108,7 @@ table! {
     LANE_OLDEST_PENDING = "waybill_lane_oldest_pending" Gauge "seconds" ["lane"] "Age of the oldest file content that is pending";
     LANE_IN_FLIGHT = "waybill_lane_in_flight" Gauge "bytes" ["lane"] "Memory under way to the sink";
     LANE_RETRIES = "waybill_lane_retries" Counter "" ["lane"] "Times that the sink had to try again";
+    LANE_CUT_RECORDS = "waybill_lane_cut" Counter "records" ["lane"] "Records that were delivered without their end, since the start";
     LANE_STATE = "waybill_lane_state" Gauge "" ["lane", "state"] "1 for the state that the lane is in";
     LANE_REQUIRED = "waybill_lane_required" Gauge "" ["lane"] "1 if retention waits for the lane";
 

@@ -239,6 +239,7 @@ fn resolve_sink(
         #[cfg(feature = "kafka")]
         crds::SinkType::Kafka => SinkKind::Kafka(settings(sink.kafka.as_ref(), &format!("{path}.kafka"))?),
         crds::SinkType::Elasticsearch => SinkKind::Elasticsearch(elasticsearch(sink, path)?),
+        crds::SinkType::Syslog if let Some(syslog) = &sink.syslog => SinkKind::Syslog(syslog.clone()),
         other => {
             return Err(skipped(
                 &format!("{path}.type"),

@@ -229,6 +229,11 @@ impl Queue {
         kept
     }
 
+    /// Records were delivered without their end.
+    pub fn count_cut(&mut self, records: u64) {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner).cut += records;
+    }
+
     /// Nothing is in the way any more.
     pub fn healthy(&mut self) {
         let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
