@@ -48,7 +48,8 @@ fn helm() -> Option<Command> {
     let cache = std::env::var_os("CACHE").map(PathBuf::from);
     let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/waybill")))?;
     let built = std::fs::read_dir(cache.join("kubernetes")).ok()?;
-    let program = built.filter_map(|entry| Some(entry.ok()?.path().join("kubernetes"))).find(|program| program.is_file())?;
+    let program =
+        built.filter_map(|entry| Some(entry.ok()?.path().join("kubernetes"))).find(|program| program.is_file())?;
     let mut command = Command::new(program);
     command.arg("helm");
     Some(command)
@@ -100,9 +101,12 @@ fn the_charts_definition_is_the_contracts() {
 fn the_charts_arguments_are_the_operators() {
     use clap::CommandFactory as _;
     let command = waybill_operator::settings::Settings::command();
-    let known: Vec<String> = command.get_arguments().filter_map(|argument| Some(format!("--{}", argument.get_long()?))).collect();
+    let known: Vec<String> =
+        command.get_arguments().filter_map(|argument| Some(format!("--{}", argument.get_long()?))).collect();
     let template = std::fs::read_to_string(chart().join("templates/deployment.yaml")).unwrap();
-    let given = template.lines().filter_map(|line| line.trim().strip_prefix("- --")?.split('=').next().map(|name| format!("--{name}")));
+    let given = template
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- --")?.split('=').next().map(|name| format!("--{name}")));
     for argument in given {
         assert!(known.contains(&argument), "{argument}");
     }
@@ -123,7 +127,12 @@ fn every_value_is_in_the_schema() {
 fn the_alerts_ring_when_they_should() {
     let promtool = Command::new("promtool").args(["test", "rules"]).arg(chart().join("alerts.test.yaml")).output();
     let Ok(output) = promtool else { return skip("the_alerts_ring_when_they_should", "there is no promtool") };
-    assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 #[test]

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
-use axum::extract::connect_info::{ConnectInfo, Connected};
 use axum::extract::State;
+use axum::extract::connect_info::{ConnectInfo, Connected};
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::serve::IncomingStream;
@@ -39,7 +39,8 @@ impl Connected<IncomingStream<'_, TcpListener>> for Asked {
 impl Agents {
     /// Serves on every address of this machine; gives back the port.
     pub async fn serve(api: Api) -> (Self, u16) {
-        let lane = json!({"name": "archive", "state": "Delivering", "pendingBytes": 0, "oldestPendingSeconds": 0, "lost": 0});
+        let lane =
+            json!({"name": "archive", "state": "Delivering", "pendingBytes": 0, "oldestPendingSeconds": 0, "lost": 0});
         let agents = Self { api, lane: Arc::new(Mutex::new(lane)), deaf: Arc::default(), questions: Arc::default() };
         let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -68,7 +69,10 @@ impl Agents {
     }
 }
 
-async fn report(State(agents): State<Agents>, ConnectInfo(Asked(address)): ConnectInfo<Asked>) -> Result<String, StatusCode> {
+async fn report(
+    State(agents): State<Agents>,
+    ConnectInfo(Asked(address)): ConnectInfo<Asked>,
+) -> Result<String, StatusCode> {
     agents.questions.fetch_add(1, Ordering::Relaxed);
     let ip = address.ip().to_string();
     let pods = agents.api.list("/api/v1/namespaces/waybill-agents/pods");
@@ -85,5 +89,6 @@ async fn report(State(agents): State<Agents>, ConnectInfo(Asked(address)): Conne
         (blake3::hash(text.as_bytes()).to_hex().to_string(), document["metadata"]["generation"].as_i64().unwrap_or(0))
     };
     let lane = agents.lane.lock().unwrap().clone();
-    Ok(json!({"policy": policy, "digest": digest, "switchGeneration": generation, "ready": true, "lanes": [lane]}).to_string())
+    Ok(json!({"policy": policy, "digest": digest, "switchGeneration": generation, "ready": true, "lanes": [lane]})
+        .to_string())
 }

@@ -14,8 +14,17 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 const COLLECTIONS: [&str; 11] = [
-    "auditpolicies", "configmaps", "serviceaccounts", "secrets", "pods", "events", "daemonsets", "networkpolicies", "leases",
-    "customresourcedefinitions", "nodes",
+    "auditpolicies",
+    "configmaps",
+    "serviceaccounts",
+    "secrets",
+    "pods",
+    "events",
+    "daemonsets",
+    "networkpolicies",
+    "leases",
+    "customresourcedefinitions",
+    "nodes",
 ];
 
 #[derive(Default)]
@@ -59,7 +68,8 @@ impl Api {
         let mut inner = self.inner.lock().unwrap();
         let old = inner.objects.get(path).cloned();
         let metadata = &mut object["metadata"];
-        metadata["uid"] = old.as_ref().map_or_else(|| json!(format!("uid-{}", inner.version)), |old| old["metadata"]["uid"].clone());
+        metadata["uid"] =
+            old.as_ref().map_or_else(|| json!(format!("uid-{}", inner.version)), |old| old["metadata"]["uid"].clone());
         metadata["creationTimestamp"] = json!("2026-01-01T00:00:00Z");
         let same = old.as_ref().is_some_and(|old| old["spec"] == object["spec"]);
         let generation = old.as_ref().and_then(|old| old["metadata"]["generation"].as_i64()).unwrap_or(0);
@@ -73,7 +83,12 @@ impl Api {
         inner.version += 1;
         object["metadata"]["resourceVersion"] = json!(inner.version.to_string());
         let version = inner.version;
-        inner.history.push((version, path.to_owned(), if old.is_some() { "MODIFIED" } else { "ADDED" }, object.clone()));
+        inner.history.push((
+            version,
+            path.to_owned(),
+            if old.is_some() { "MODIFIED" } else { "ADDED" },
+            object.clone(),
+        ));
         inner.objects.insert(path.to_owned(), object.clone());
         drop(inner);
         self.changed.notify_waiters();
@@ -150,11 +165,15 @@ async fn answer(
     let found = |object: Option<Value>| object.map_or_else(|| refuse(404, "NotFound"), |object| json_of(&object));
     if COLLECTIONS.contains(&last.as_str()) {
         return match method {
-            Method::GET if query.get("watch").is_some_and(|watch| watch == "true" || watch == "1") => watch(api, path, &query),
+            Method::GET if query.get("watch").is_some_and(|watch| watch == "true" || watch == "1") => {
+                watch(api, path, &query)
+            }
             Method::GET => {
                 let items = api.list(&path).into_iter().filter(|object| selected(object, &query)).collect::<Vec<_>>();
                 let version = api.inner.lock().unwrap().version.to_string();
-                json_of(&json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": version}, "items": items}))
+                json_of(
+                    &json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": version}, "items": items}),
+                )
             }
             Method::POST => {
                 let path = format!("{path}/{}", body["metadata"]["name"].as_str().unwrap_or_default());
@@ -166,7 +185,11 @@ async fn answer(
     match method {
         Method::GET => found(api.get(&path)),
         Method::DELETE => {
-            if api.remove(&path) { json_of(&json!({"kind": "Status", "status": "Success"})) } else { refuse(404, "NotFound") }
+            if api.remove(&path) {
+                json_of(&json!({"kind": "Status", "status": "Success"}))
+            } else {
+                refuse(404, "NotFound")
+            }
         }
         Method::PUT => {
             let version = |object: &Value| object["metadata"]["resourceVersion"].clone();
@@ -193,7 +216,9 @@ async fn answer(
 }
 
 fn selected(object: &Value, query: &BTreeMap<String, String>) -> bool {
-    let Some((label, value)) = query.get("labelSelector").and_then(|selector| selector.split_once('=')) else { return true };
+    let Some((label, value)) = query.get("labelSelector").and_then(|selector| selector.split_once('=')) else {
+        return true;
+    };
     object["metadata"]["labels"][label] == value
 }
 

@@ -129,14 +129,26 @@ async fn a_secret_is_mounted_only_with_its_label() {
     let path = scene.object("secrets", "kafka");
     scene.api.put(&path, secret(json!({})));
     scene.condition("quickstart", "SecretsResolved", "SecretNotLabelled").await;
-    let mounts = || scene.api.get(&scene.object("daemonsets", "waybill-quickstart")).unwrap().to_string().contains("\"secretName\":\"kafka\"");
+    let mounts = || {
+        scene
+            .api
+            .get(&scene.object("daemonsets", "waybill-quickstart"))
+            .unwrap()
+            .to_string()
+            .contains("\"secretName\":\"kafka\"")
+    };
     assert!(!mounts());
     scene.api.put(&path, secret(json!({"waybill.dev/policy": "quickstart"})));
     scene.condition("quickstart", "SecretsResolved", "Resolved").await;
     scene.until("it is mounted", mounts).await;
     // Its data was never asked for: neither by name nor as anything but metadata.
     let requests = scene.api.requests();
-    assert!(requests.iter().filter(|request| request.contains("/secrets")).all(|request| request.contains("as=PartialObjectMetadata")));
+    assert!(
+        requests
+            .iter()
+            .filter(|request| request.contains("/secrets"))
+            .all(|request| request.contains("as=PartialObjectMetadata"))
+    );
     scene.stop().await;
 }
 
@@ -169,8 +181,12 @@ async fn what_a_thousand_nodes_cost() {
     scene.until("all pods carry the switch", || scene.pods_with("\"engaged\":true") == 1000).await;
     let told = thrown.elapsed();
     scene.condition("quickstart", "KillSwitchEngaged", "Engaged").await;
-    println!("TOOK {:.2}s: a kill switch in the annotations of 1000 pods; acknowledged by all after {:.2}s; {} writes",
-        told.as_secs_f64(), thrown.elapsed().as_secs_f64(), scene.api.writes().len());
+    println!(
+        "TOOK {:.2}s: a kill switch in the annotations of 1000 pods; acknowledged by all after {:.2}s; {} writes",
+        told.as_secs_f64(),
+        thrown.elapsed().as_secs_f64(),
+        scene.api.writes().len()
+    );
     assert!(told < Duration::from_secs(10), "{told:?}");
     let pods = scene.api.count("PATCH", "/pods/");
     assert!((1000..1500).contains(&pods), "{pods} writes to pods");

@@ -42,7 +42,8 @@ impl Scene {
         let (agents, port) = Agents::serve(api.clone()).await;
         let client = Client::try_from(Config::new(format!("http://{address}").parse().unwrap())).unwrap();
         let listen = format!("--agents-listen=0.0.0.0:{port}");
-        let settings = Settings::parse_from(["waybill-operator", "--listen=127.0.0.1:0", "--namespace=waybill-system", &listen]);
+        let settings =
+            Settings::parse_from(["waybill-operator", "--listen=127.0.0.1:0", "--namespace=waybill-system", &listen]);
         let (stop, _) = watch::channel(false);
         let mut scene = Self { api, agents, client, settings, nodes, operator: None, stop };
         scene.run();
@@ -71,7 +72,8 @@ impl Scene {
 
     pub async fn leads(&self) {
         let path = "/apis/coordination.k8s.io/v1/namespaces/waybill-system/leases/waybill-operator";
-        let holder = || self.api.get(path).and_then(|lease| lease["spec"]["holderIdentity"].as_str().map(str::to_owned));
+        let holder =
+            || self.api.get(path).and_then(|lease| lease["spec"]["holderIdentity"].as_str().map(str::to_owned));
         self.until("the operator leads", || holder().is_some_and(|holder| !holder.is_empty())).await;
     }
 
@@ -128,7 +130,9 @@ impl Scene {
     /// How many pods' annotations have a text in them.
     pub fn pods_with(&self, text: &str) -> usize {
         let pods = self.api.list("/api/v1/namespaces/waybill-agents/pods");
-        let switches = |pod: &&Value| pod["metadata"]["annotations"]["waybill.dev/switches"].as_str().is_some_and(|one| one.contains(text));
+        let switches = |pod: &&Value| {
+            pod["metadata"]["annotations"]["waybill.dev/switches"].as_str().is_some_and(|one| one.contains(text))
+        };
         pods.iter().filter(switches).count()
     }
 
@@ -138,7 +142,9 @@ impl Scene {
             let policy = self.policy(policy);
             let generation = policy["metadata"]["generation"].clone();
             let conditions = policy["status"]["conditions"].as_array().cloned().unwrap_or_default();
-            conditions.into_iter().find(|one| one["type"] == kind && one["reason"] == reason && one["observedGeneration"] == generation)
+            conditions
+                .into_iter()
+                .find(|one| one["type"] == kind && one["reason"] == reason && one["observedGeneration"] == generation)
         };
         let start = Instant::now();
         loop {
