@@ -169,7 +169,13 @@ async fn answer(
                 watch(api, path, &query)
             }
             Method::GET => {
-                let items = api.list(&path).into_iter().filter(|object| selected(object, &query)).collect::<Vec<_>>();
+                let mut items: Vec<Value> =
+                    api.list(&path).into_iter().filter(|object| selected(object, &query)).collect();
+                // As the real one: the list says what its items are.
+                for item in items.iter_mut().filter_map(Value::as_object_mut) {
+                    item.remove("apiVersion");
+                    item.remove("kind");
+                }
                 let version = api.inner.lock().unwrap().version.to_string();
                 json_of(
                     &json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": version}, "items": items}),
