@@ -4,9 +4,12 @@
 //! node's disk is an ordinary file to them ([`Node::path`]). Each test has a [`Site`]; where it fails, the site tells
 //! everything that a person would ask for.
 
+pub mod chart;
+pub mod definition;
 mod dump;
 mod kubectl;
 mod node;
+pub mod node_writer;
 mod site;
 mod workload;
 
