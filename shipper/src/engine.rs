@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 use crate::lane::kill_switch::Switch;
 use crate::lane::track::Tracks;
 use crate::lane::{Delivery, Gate, Outlet, Settlement};
-use crate::plan::{Plan, SinkPlan};
+use crate::plan::{Notice, Plan, SinkPlan};
 use crate::rotate::worker::Done;
 use crate::source::discover::Discovery;
 use crate::source::frame::Scratch;
@@ -70,8 +70,11 @@ pub enum Event {
     Settled(Settlement),
     /// A new policy, and the sinks that are new or changed.
     Apply(Box<Plan>, Vec<(String, Outlet)>),
-    /// A policy was refused, for these reasons. The kill switches that could be read in it count.
-    Refused(Vec<String>, Vec<Switch>),
+    /// A policy was refused, for these reasons. The kill switches that could be read in it count, unless others are of a later
+    /// generation than this.
+    Refused(Vec<String>, Vec<Switch>, i64),
+    /// Kill switches were ordered apart from the policy.
+    Notice(Notice),
     /// The local kill switch as it is now.
     Local(Option<Switch>),
     /// The archivist did something.
@@ -193,6 +196,8 @@ pub struct Engine {
     last_read: usize,
     /// The switches as they were last given, so that a reload keeps the local one.
     local: Option<Switch>,
+    /// The switches that were last ordered apart from the policy, so that a reload of an older one keeps them.
+    notice: Notice,
     /// Rotation of live files.
     rotations: rotate::Rotations,
     /// Attributes of the file system on what is protected.
@@ -267,6 +272,7 @@ impl Engine {
             last_read: 0,
             newest: HashMap::new(),
             local: None,
+            notice: Notice::default(),
             rotations: rotate::Rotations::default(),
             protection: protect::Protection::default(),
             retention: retain::Retention::default(),
@@ -304,7 +310,12 @@ impl Engine {
                 self.settle(&settlement, now);
             }
             Event::Apply(plan, outlets) => self.apply(*plan, outlets, now),
-            Event::Refused(reasons, switches) => self.refuse(&reasons, switches, now),
+            Event::Refused(reasons, switches, generation) => self.refuse(&reasons, switches, generation, now),
+            Event::Notice(notice) => {
+                self.plan.heed(&notice);
+                self.notice = notice;
+                self.set_switches(now);
+            }
             Event::Local(switch) => {
                 self.local = switch;
                 self.set_switches(now);

@@ -20,6 +20,8 @@ pub struct Plan {
     pub policy: String,
     /// BLAKE3 of the policy's text, in hex.
     pub digest: String,
+    /// The generation of the kill switches; 0 on a bare host.
+    pub generation: i64,
     /// Bounds.
     pub limits: Limits,
     /// In the policy's order: a file belongs to the first that matches it.
@@ -30,6 +32,28 @@ pub struct Plan {
     pub switches: Vec<Switch>,
     /// Switches that are not engaged, with who lifted them and why.
     pub lifted: Vec<Switch>,
+}
+
+/// Kill switches that are ordered apart from a policy's document: all of them as they are at a generation.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Notice {
+    /// The generation of the policy that they were taken from.
+    pub generation: i64,
+    /// The engaged ones.
+    pub switches: Vec<Switch>,
+    /// Those that are not engaged, with who lifted them and why.
+    pub lifted: Vec<Switch>,
+}
+
+impl Plan {
+    /// Takes the switches of a notice that is newer than the plan.
+    pub fn heed(&mut self, notice: &Notice) {
+        if notice.generation > self.generation {
+            self.generation = notice.generation;
+            self.switches.clone_from(&notice.switches);
+            self.lifted.clone_from(&notice.lifted);
+        }
+    }
 }
 
 /// Bounds of one agent.

@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use waybill_crds as crds;
 use waybill_crds::{Document, Finding, Severity};
 
-use super::{FilePlan, Limits, Plan, SinkKind, SinkPlan, SourcePlan};
+use super::{FilePlan, Limits, Notice, Plan, SinkKind, SinkPlan, SourcePlan};
 use crate::format;
 use crate::lane::kill_switch::{Effect, Scope, Switch};
 use crate::rotate::retain::Bounds;
@@ -23,16 +23,19 @@ pub struct Resolved {
     pub plan: Option<Plan>,
     /// Everything that is to be said about the document.
     pub findings: Vec<Finding>,
+    /// The document's generation; 0 on a bare host.
+    pub generation: i64,
     /// The engaged switches that could be read, even if there is no plan.
     pub switches: Vec<Switch>,
 }
 
 /// Resolves a policy's text. `state_dir` is where the default archive lives; `archive` moves it (`WAYBILL_FILE`).
 pub fn resolve(text: &str, state_dir: Option<&Path>, archive: Option<&Path>) -> Resolved {
-    let Document { name, spec, mut findings, switches } = crds::read(text);
+    let Document { name, generation, spec, mut findings, switches } = crds::read(text);
+    let generation = generation.unwrap_or_default();
     let lifted = with_state(&switches, false);
     let switches = with_state(&switches, true);
-    let Some(spec) = spec else { return Resolved { plan: None, findings, switches } };
+    let Some(spec) = spec else { return Resolved { plan: None, findings, generation, switches } };
     let mut sources = Vec::new();
     for (index, source) in spec.sources.iter().enumerate() {
         match resolve_source(source, &format!("spec.sources[{index}]"), &mut findings) {
@@ -73,8 +76,19 @@ pub fn resolve(text: &str, state_dir: Option<&Path>, archive: Option<&Path>) -> 
     };
     let broken = findings.iter().any(|f| f.severity == Severity::Error);
     let digest = blake3::hash(text.as_bytes()).to_hex().to_string();
-    let plan = Plan { policy: name, digest, limits, sources, sinks, switches: switches.clone(), lifted };
-    Resolved { plan: (!broken).then_some(plan), findings, switches }
+    let plan = Plan { policy: name, digest, generation, limits, sources, sinks, switches: switches.clone(), lifted };
+    Resolved { plan: (!broken).then_some(plan), findings, generation, switches }
+}
+
+/// Reads kill switches that are ordered apart from a policy's document. They are written like one, of which the generation and the
+/// switches count; `None` if there is no generation in it.
+pub fn notice(text: &str) -> Option<Notice> {
+    let Document { generation, switches, .. } = crds::read(text);
+    Some(Notice {
+        generation: generation?,
+        switches: with_state(&switches, true),
+        lifted: with_state(&switches, false),
+    })
 }
 
 fn error(path: &str, message: &str, remedy: &str) -> Finding {

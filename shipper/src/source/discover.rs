@@ -294,6 +294,10 @@ impl Discovery {
                 if self.found_by(&child, &mut Vec::new()).is_none() && !self.may_descend(&child) {
                     continue;
                 }
+                // The kubelet links every container's log once more, in /var/log/containers.
+                if link && std::fs::read_link(&child).is_ok_and(|target| self.is_own(&target)) {
+                    continue;
+                }
                 kind = match root.look_through(&child).map(|l| l.kind) {
                     Ok(FileKind::File) => FileType::RegularFile,
                     Ok(FileKind::Folder) => FileType::Directory,
