@@ -107,14 +107,16 @@ fn an_older_document_lifts_nothing() -> Result<()> {
     let pointer = "/spec/sources/1/killSwitch";
     scene.officer.apply(&scene.with(pointer, thrown(OFFICER, "a leak")))?;
     // What a tool that keeps the cluster as its repository says would do: replace the whole by what it has.
-    let apply = |user: &Kubectl, document: &Value| user.unreplaceable(document);
-    let why = apply(&scene.editor, &scene.calm())?;
-    ensure!(why.contains("source two"), "{why}");
+    let replace = |user: &Kubectl, document: &Value| user.unreplaceable(document);
+    let why = replace(&scene.editor, &scene.calm())?;
+    ensure!(why.contains("whoever throws or lifts a kill switch says so"), "{why}");
+    let why = replace(&scene.editor, &scene.with(pointer, lifted(OFFICER)))?;
+    ensure!(why.contains("the kill switch of source two needs the verb killswitch"), "{why}");
     let mut without = scene.calm();
     without["spec"]["sources"] = json!([text("one", "/var/log/one")]);
-    let why = apply(&scene.editor, &without)?;
+    let why = replace(&scene.editor, &without)?;
     ensure!(why.contains("lift the kill switch of source two"), "{why}");
-    let why = apply(&scene.officer, &without)?;
+    let why = replace(&scene.officer, &without)?;
     ensure!(why.contains("lift the kill switch of source two"), "{why}");
     scene.end()
 }
