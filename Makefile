@@ -9,6 +9,7 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target
 export PATH := $(CACHE)/tools/bin:$(HOME)/.cargo/bin:$(PATH):/usr/sbin:/sbin
 export RUST_LIB_BACKTRACE ?= 0
 CARGO ?= cargo
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 
 RUN := $(CACHE)/run
 LOG := $(RUN)/test.log
@@ -17,7 +18,7 @@ export WAYBILL_SKIPS := $(RUN)/skips
 # Appends to the log; the totals are summed from it even when a test fails.
 tee = 2>&1 | tee -a $(LOG)
 
-.PHONY: help demo test test-unit test-integration test-cluster torture bench lint fmt build clean-run setup
+.PHONY: help demo test test-unit test-integration test-cluster torture bench lint fmt build images clean-run setup
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -74,11 +75,15 @@ lint: ## format, clippy, licences and advisories
 fmt: ## format the code
 	@$(CARGO) fmt --all
 
+images: ## container images of the agent and of the operator, by docker buildx; PLATFORMS=linux/amd64,linux/arm64
+	@docker buildx build $(if $(PLATFORMS),--platform $(PLATFORMS),--load) --file shipper/Dockerfile --tag waybill:$(VERSION) .
+	@docker buildx build $(if $(PLATFORMS),--platform $(PLATFORMS),--load) --file operator/Dockerfile --tag waybill-operator:$(VERSION) .
+
 build: ## the agent
 	@$(CARGO) build --package waybill-shipper --bin waybill
 
 setup: # the programs that the tests drive; the machine itself is left as it is
-	@scripts/tools $(CACHE)/tools logrotate v2ray gzip zstd
+	@scripts/tools $(CACHE)/tools logrotate v2ray gzip zstd promtool
 
 clean-run:
 	@mkdir -p $(RUN) && rm -f $(LOG) $(WAYBILL_SKIPS) && touch $(LOG) $(WAYBILL_SKIPS)

@@ -13,7 +13,7 @@ use waybill_crds::crd;
 /// How often a definition that is too old is looked at again.
 const AGAIN: Duration = Duration::from_secs(10);
 /// The definition's name.
-const NAME: &str = "auditpolicies.waybill.dev";
+pub const NAME: &str = "auditpolicies.waybill.dev";
 
 /// Waits until the cluster has a definition that knows every field.
 pub async fn current(client: &Client) {
@@ -33,7 +33,7 @@ pub async fn current(client: &Client) {
 }
 
 /// A field that the cluster's definition lacks.
-fn missing(found: &CustomResourceDefinition) -> Option<String> {
+pub fn missing(found: &CustomResourceDefinition) -> Option<String> {
     let versions = |definition: &CustomResourceDefinition| {
         let versions = definition.spec.versions.iter();
         let version = versions

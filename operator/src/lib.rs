@@ -20,6 +20,7 @@ pub mod admin;
 pub mod apply;
 pub mod build;
 pub mod caches;
+pub mod check;
 pub mod controller;
 pub mod definition;
 pub mod dereference;

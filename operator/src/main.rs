@@ -7,6 +7,7 @@ use clap::Parser as _;
 use kube::Client;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use waybill_operator::check::check;
 use waybill_operator::fleet::Pace;
 use waybill_operator::run::run;
 use waybill_operator::settings::Settings;
@@ -30,6 +31,9 @@ async fn main() -> ExitCode {
 
 async fn start(settings: Settings) -> Result<()> {
     let client = Client::try_default().await.context("failed to find the API server")?;
+    if settings.check {
+        return check(client, &settings).await;
+    }
     let (stop, stopped) = watch::channel(false);
     let mut terminate = signal(SignalKind::terminate()).context("failed to listen to signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("failed to listen to signals")?;

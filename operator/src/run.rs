@@ -36,25 +36,29 @@ pub async fn run(client: Client, settings: Settings, pace: Pace, stop: watch::Re
 
     let work = lead(client, Arc::clone(&settings), &identity, pace, Arc::clone(&pages), leading, stop.clone());
     tokio::pin!(work);
-    let election = election.run(stop.clone());
+    // The Lease is kept until what is under way is done.
+    let (finish, finished) = watch::channel(false);
+    let election = election.run(finished);
     tokio::pin!(election);
-    let mut ended = stop.clone();
-    tokio::select! {
-        result = admin::serve(listener, pages) => result.context("failed to serve"),
-        // Fail-stop: whatever is under way is dropped with the process.
-        result = &mut election => {
-            result.context("this replica must not act any more")?;
-            Ok(())
-        }
-        result = async {
-            tokio::select! {
-                result = &mut work => result,
-                _ = ended.wait_for(|ended| *ended) => {
-                    // The Lease is kept until what is under way is done.
-                    tokio::time::timeout(FINISH, &mut work).await.unwrap_or(Ok(()))
-                }
+    let mut ended = stop;
+    let finishing = async {
+        tokio::select! {
+            result = &mut work => result,
+            _ = ended.wait_for(|ended| *ended) => {
+                tokio::time::timeout(FINISH, &mut work).await.unwrap_or(Ok(()))
             }
-        } => result,
+        }
+    };
+    tokio::select! {
+        result = admin::serve(listener, pages) => return result.context("failed to serve"),
+        // Fail-stop: whatever is under way is dropped with the process.
+        result = &mut election => return result.context("this replica must not act any more"),
+        result = finishing => result?,
+    }
+    finish.send_replace(true);
+    match tokio::time::timeout(FINISH, election).await {
+        Ok(result) => result.context("this replica must not act any more"),
+        Err(_) => Ok(()),
     }
 }
 

@@ -59,6 +59,9 @@ pub struct Settings {
     /// Where the operator serves /metrics, /healthz and /readyz
     #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
+    /// Say whether an operator is at work in this cluster, and end
+    #[arg(long)]
+    pub check: bool,
 }
 
 impl Settings {

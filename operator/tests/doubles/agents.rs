@@ -1,0 +1,94 @@
+//! Doubles of agents: one server stands for all, and knows each by the address that it is asked at.
+//!
+//! What an agent has in force follows from the double of the API server, as a kubelet would have brought it there.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::extract::State;
+use axum::extract::connect_info::{ConnectInfo, Connected};
+use axum::http::StatusCode;
+use axum::routing::get;
+use axum::serve::IncomingStream;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::api::Api;
+
+#[derive(Clone)]
+pub struct Agents {
+    api: Api,
+    lane: Arc<Mutex<Value>>,
+    deaf: Arc<Mutex<BTreeSet<String>>>,
+    questions: Arc<AtomicUsize>,
+}
+
+/// The address that was asked.
+#[derive(Clone, Copy)]
+struct Asked(SocketAddr);
+
+impl Connected<IncomingStream<'_, TcpListener>> for Asked {
+    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
+        Self(stream.io().local_addr().unwrap())
+    }
+}
+
+impl Agents {
+    /// Serves on every address of this machine; gives back the port.
+    pub async fn serve(api: Api) -> (Self, u16) {
+        let lane =
+            json!({"name": "archive", "state": "Delivering", "pendingBytes": 0, "oldestPendingSeconds": 0, "lost": 0});
+        let agents = Self { api, lane: Arc::new(Mutex::new(lane)), deaf: Arc::default(), questions: Arc::default() };
+        let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let router = Router::new().route("/report", get(report)).with_state(agents.clone());
+        let service = router.into_make_service_with_connect_info::<Asked>();
+        tokio::spawn(async move { axum::serve(listener, service).await });
+        (agents, port)
+    }
+
+    /// Changes what every agent says of its lane.
+    pub fn change(&self, change: impl FnOnce(&mut Value)) {
+        change(&mut self.lane.lock().unwrap());
+    }
+
+    /// The agent of a node hears nothing of what is ordered.
+    pub fn deafen(&self, node: &str) {
+        self.deaf.lock().unwrap().insert(node.to_owned());
+    }
+
+    pub fn hear(&self, node: &str) {
+        self.deaf.lock().unwrap().remove(node);
+    }
+
+    pub fn questions(&self) -> usize {
+        self.questions.load(Ordering::Relaxed)
+    }
+}
+
+async fn report(
+    State(agents): State<Agents>,
+    ConnectInfo(Asked(address)): ConnectInfo<Asked>,
+) -> Result<String, StatusCode> {
+    agents.questions.fetch_add(1, Ordering::Relaxed);
+    let ip = address.ip().to_string();
+    let pods = agents.api.list("/api/v1/namespaces/waybill-agents/pods");
+    let pod = pods.iter().find(|pod| pod["status"]["podIP"] == ip.as_str()).ok_or(StatusCode::NOT_FOUND)?;
+    let policy = pod["metadata"]["labels"]["waybill.dev/policy"].as_str().unwrap_or_default();
+    let path = format!("/api/v1/namespaces/waybill-agents/configmaps/waybill-{policy}");
+    let config_map = agents.api.get(&path).ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
+    let text = config_map["data"]["policy.yaml"].as_str().unwrap_or_default();
+    let deaf = agents.deaf.lock().unwrap().contains(pod["spec"]["nodeName"].as_str().unwrap_or_default());
+    let document: Value = serde_json::from_str(text).unwrap_or_default();
+    let (digest, generation) = if deaf {
+        ("deaf".to_owned(), 0)
+    } else {
+        (blake3::hash(text.as_bytes()).to_hex().to_string(), document["metadata"]["generation"].as_i64().unwrap_or(0))
+    };
+    let lane = agents.lane.lock().unwrap().clone();
+    Ok(json!({"policy": policy, "digest": digest, "switchGeneration": generation, "ready": true, "lanes": [lane]})
+        .to_string())
+}

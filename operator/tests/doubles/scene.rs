@@ -1,0 +1,180 @@
+//! A cluster of doubles with the operator in it.
+
+use std::time::{Duration, Instant};
+
+use clap::Parser as _;
+use kube::{Client, Config};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use waybill_operator::fleet::Pace;
+use waybill_operator::run::run;
+use waybill_operator::settings::Settings;
+
+use crate::agents::Agents;
+use crate::api::Api;
+
+const POLICIES: &str = "/apis/waybill.dev/v1alpha1/auditpolicies";
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub struct Scene {
+    pub api: Api,
+    pub agents: Agents,
+    client: Client,
+    settings: Settings,
+    nodes: usize,
+    operator: Option<JoinHandle<anyhow::Result<()>>>,
+    stop: watch::Sender<bool>,
+}
+
+impl Scene {
+    /// A cluster of so many nodes, and an operator that leads.
+    pub async fn start(nodes: usize) -> Self {
+        // Another test may have been first.
+        let _installed = rustls::crypto::ring::default_provider().install_default();
+        let api = Api::default();
+        let definition = serde_json::to_value(waybill_crds::crd()).unwrap();
+        api.put("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/auditpolicies.waybill.dev", definition);
+        for node in 0..nodes {
+            api.put(&format!("/api/v1/nodes/node-{node}"), json!({"metadata": {"name": format!("node-{node}")}}));
+        }
+        let address = api.clone().serve().await;
+        let (agents, port) = Agents::serve(api.clone()).await;
+        let client = Client::try_from(Config::new(format!("http://{address}").parse().unwrap())).unwrap();
+        let listen = format!("--agents-listen=0.0.0.0:{port}");
+        let settings =
+            Settings::parse_from(["waybill-operator", "--listen=127.0.0.1:0", "--namespace=waybill-system", &listen]);
+        let (stop, _) = watch::channel(false);
+        let mut scene = Self { api, agents, client, settings, nodes, operator: None, stop };
+        scene.run();
+        scene.leads().await;
+        scene
+    }
+
+    fn run(&mut self) {
+        let (stop, stopped) = watch::channel(false);
+        self.stop = stop;
+        let pace = Pace { calm: Duration::from_millis(500), ..Pace::default() };
+        self.operator = Some(tokio::spawn(run(self.client.clone(), self.settings.clone(), pace, stopped)));
+    }
+
+    /// Ends the operator gracefully and starts it anew.
+    pub async fn restart(&mut self) {
+        self.stop.send(true).unwrap();
+        self.operator.take().unwrap().await.unwrap().unwrap();
+        self.run();
+    }
+
+    pub async fn stop(mut self) {
+        self.stop.send(true).unwrap();
+        self.operator.take().unwrap().await.unwrap().unwrap();
+    }
+
+    pub async fn leads(&self) {
+        let path = "/apis/coordination.k8s.io/v1/namespaces/waybill-system/leases/waybill-operator";
+        let holder =
+            || self.api.get(path).and_then(|lease| lease["spec"]["holderIdentity"].as_str().map(str::to_owned));
+        self.until("the operator leads", || holder().is_some_and(|holder| !holder.is_empty())).await;
+    }
+
+    pub fn object(&self, kind: &str, name: &str) -> String {
+        let group = match kind {
+            "daemonsets" => "apis/apps/v1",
+            "networkpolicies" => "apis/networking.k8s.io/v1",
+            _ => "api/v1",
+        };
+        format!("/{group}/namespaces/waybill-agents/{kind}/{name}")
+    }
+
+    pub fn policy(&self, name: &str) -> Value {
+        self.api.get(&format!("{POLICIES}/{name}")).unwrap_or_default()
+    }
+
+    /// Writes a policy: the quickstart with other members. Then plays the DaemonSet controller and the scheduler.
+    pub async fn apply(&self, name: &str, members: &Value) {
+        let archive = format!("/var/lib/waybill/{name}/archive/audit.log");
+        let mut spec = json!({
+            "sources": [{"name": "pods", "format": "Text", "file": {"paths": ["/var/log/pods/kube-system_*/*/*.log"], "envelope": "Cri"}}],
+            "sinks": [{"name": "archive", "type": "File", "file": {"path": archive}}],
+        });
+        spec.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        let path = format!("{POLICIES}/{name}");
+        let mut object = self.api.get(&path).unwrap_or_else(|| json!({"metadata": {"name": name}}));
+        object["apiVersion"] = json!("waybill.dev/v1alpha1");
+        object["kind"] = json!("AuditPolicy");
+        object["spec"] = spec;
+        self.api.put(&path, object);
+        let daemon_set = self.object("daemonsets", &format!("waybill-{name}"));
+        self.until("there is a DaemonSet", || self.api.get(&daemon_set).is_some()).await;
+        let all = self.nodes;
+        let generation = self.api.get(&daemon_set).unwrap()["metadata"]["generation"].clone();
+        self.api.merge(&daemon_set, &json!({"status": {
+            "desiredNumberScheduled": all, "currentNumberScheduled": all, "numberReady": all, "updatedNumberScheduled": all,
+            "observedGeneration": generation,
+        }}));
+        let block = 1 + name.len() % 100;
+        for node in 0..all {
+            let pod = self.object("pods", &format!("agent-{name}-{node}"));
+            if self.api.get(&pod).is_none() {
+                let labels = self.api.get(&daemon_set).unwrap()["spec"]["template"]["metadata"]["labels"].clone();
+                let ip = format!("127.{block}.{}.{}", node / 250, 1 + node % 250);
+                self.api.put(&pod, json!({
+                    "metadata": {"name": format!("agent-{name}-{node}"), "namespace": "waybill-agents", "labels": labels},
+                    "spec": {"nodeName": format!("node-{node}"), "containers": []},
+                    "status": {"podIP": ip, "conditions": [{"type": "Ready", "status": "True"}]},
+                }));
+            }
+        }
+    }
+
+    /// How many pods' annotations have a text in them.
+    pub fn pods_with(&self, text: &str) -> usize {
+        let pods = self.api.list("/api/v1/namespaces/waybill-agents/pods");
+        let switches = |pod: &&Value| {
+            pod["metadata"]["annotations"]["waybill.dev/switches"].as_str().is_some_and(|one| one.contains(text))
+        };
+        pods.iter().filter(switches).count()
+    }
+
+    /// Waits until a condition has a reason, and gives back its message.
+    pub async fn condition(&self, policy: &str, kind: &str, reason: &str) -> String {
+        let find = || {
+            let policy = self.policy(policy);
+            let generation = policy["metadata"]["generation"].clone();
+            let conditions = policy["status"]["conditions"].as_array().cloned().unwrap_or_default();
+            conditions
+                .into_iter()
+                .find(|one| one["type"] == kind && one["reason"] == reason && one["observedGeneration"] == generation)
+        };
+        let start = Instant::now();
+        loop {
+            if let Some(found) = find() {
+                return found["message"].as_str().unwrap_or_default().to_owned();
+            }
+            assert!(start.elapsed() < PATIENCE, "{kind} is not {reason}: {:#}", self.policy(policy)["status"]);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub async fn until(&self, what: &str, test: impl Fn() -> bool) {
+        let start = Instant::now();
+        while !test() {
+            assert!(start.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}; writes: {:#?}", self.api.writes());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until nothing but the Lease was written for a while: what was written is looked at once more after 11 s.
+    pub async fn settle(&self) {
+        let count = || self.api.writes().iter().filter(|write| !write.contains("/leases/")).count();
+        let (mut last, mut since) = (count(), Instant::now());
+        let start = Instant::now();
+        while since.elapsed() < Duration::from_secs(13) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            if count() != last {
+                (last, since) = (count(), Instant::now());
+            }
+            assert!(start.elapsed() < 2 * PATIENCE, "the operator does not come to rest: {:#?}", self.api.writes());
+        }
+    }
+}
