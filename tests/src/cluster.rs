@@ -10,7 +10,9 @@ mod dump;
 mod kubectl;
 mod node;
 pub mod node_writer;
+pub mod policy_scene;
 mod site;
+pub mod traffic;
 mod workload;
 
 use std::path::{Path, PathBuf};
@@ -21,7 +23,8 @@ use anyhow::{Context, Result, ensure};
 
 pub use kubectl::Kubectl;
 pub use node::Node;
-pub use site::{Site, starts, within, within_bar};
+pub use policy_scene::PolicyScene;
+pub use site::{Site, daemon_set_pods, starts, within, within_bar};
 pub use workload::{agent, config_map, config_map_text, container};
 
 /// Where a server that a test starts is reached by pods.

@@ -8,6 +8,7 @@ use serde_json::Value;
 use waybill_tests::cluster::node_writer::{self, NodeWriter, all_came};
 use waybill_tests::cluster::{BAR, Site, agent, config_map, config_map_text, starts, within, within_bar};
 use waybill_tests::face;
+use waybill_tests::oracle::Leniency;
 use waybill_tests::policy::{Policy, file, switch, with};
 use waybill_tests::scene::SOON;
 use waybill_tests::wait::{await_true, holds_for};
@@ -48,7 +49,7 @@ fn both_nodes_ship_their_own_files_completely() -> Result<()> {
         }
         all_came(&writers)?;
         for (writer, node) in writers.iter().zip(site.nodes()) {
-            writer.judge()?;
+            writer.judge(Leniency::default())?;
             let files = waybill_tests::output::files(writer.archive())?;
             ensure!(!files.is_empty(), "{} has no archive", node.name());
         }
@@ -58,7 +59,7 @@ fn both_nodes_ship_their_own_files_completely() -> Result<()> {
         let fresh = site.await_daemon_set("agent-plain")?;
         all_came(&writers)?;
         ensure!(starts(&pods)? != starts(&fresh)?, "the pods were not made anew");
-        writers.iter().try_for_each(|writer| writer.judge().map(|_| ()))
+        writers.iter().try_for_each(|writer| writer.judge(Leniency::default()).map(|_| ()))
     })
 }
 
@@ -97,7 +98,7 @@ fn an_edited_policy_is_in_force_on_both_nodes_without_a_restart() -> Result<()> 
         writers.iter_mut().try_for_each(|writer| writer.write(200))?;
         all_came(&writers)?;
         ensure!(starts(&pods)? == starts(&site.await_daemon_set(name)?)?, "a pod was restarted");
-        writers.iter().try_for_each(|writer| writer.judge().map(|_| ()))
+        writers.iter().try_for_each(|writer| writer.judge(Leniency::default()).map(|_| ()))
     })
 }
 
@@ -146,7 +147,7 @@ fn a_kill_switch_stops_both_nodes_in_two_seconds() -> Result<()> {
             within_bar(&format!("a {scope}'s switch lifted, to the last held record"), began.elapsed(), BAR * 2)?;
         }
         ensure!(starts(&pods)? == starts(&site.await_daemon_set(name)?)?, "a pod was restarted");
-        writers.iter().try_for_each(|writer| writer.judge().map(|_| ()))
+        writers.iter().try_for_each(|writer| writer.judge(Leniency::default()).map(|_| ()))
     })
 }
 
@@ -160,9 +161,5 @@ fn settle_quiet(writers: &mut [NodeWriter]) -> Result<()> {
 }
 
 fn entered(writers: &[NodeWriter], reason: &str) -> Result<bool> {
-    writers.iter().try_fold(true, |all, writer| {
-        let output = writer.output()?;
-        let found = output.actions(face::SWITCH).any(|entry| entry.details.to_string().contains(reason));
-        Ok(all && found)
-    })
+    writers.iter().try_fold(true, |all, writer| Ok(all && writer.has_entry(face::SWITCH, reason)?))
 }

@@ -81,11 +81,21 @@ impl NodeWriter {
         Ok(self.output()?.records.len())
     }
 
+    /// Whether the ledger that came has an entry of this kind that contains a text.
+    pub fn has_entry(&self, action: &str, text: &str) -> Result<bool> {
+        Ok(self.output()?.actions(action).any(|entry| entry.details.to_string().contains(text)))
+    }
+
+    /// Where the writer writes on its node, seen from outside.
+    pub fn folder(&self) -> &Path {
+        &self.scribe.folder
+    }
+
     /// Holds what was written on this node against what came there.
-    pub fn judge(&self) -> Result<Totals> {
+    pub fn judge(&self, leniency: Leniency) -> Result<Totals> {
         let books: [Book; 1] = [self.scribe.book.copy()];
         let output = self.output()?;
         let history = History::default();
-        judge(&Case { books: &books, output: &output, history: &history, leniency: Leniency::default() }).check()
+        judge(&Case { books: &books, output: &output, history: &history, leniency }).check()
     }
 }
