@@ -14,6 +14,9 @@ use waybill_tests::wait::{await_condition, await_true};
 /// Whoever is killed may send again what was not acknowledged.
 const KILLED: Leniency = Leniency { new_ids: false, repeats: true };
 
+/// How long the cluster may take to give up the pods of a node that is gone, and the operator to see it.
+const LOST: Duration = Duration::from_mins(4);
+
 fn operator(site: &Site) -> Kubectl {
     site.cluster().kubectl().namespace(chart::OPERATOR)
 }
@@ -179,6 +182,42 @@ fn a_node_that_is_drained_and_returns_goes_on() -> Result<()> {
         let ready = operator(site).run(&["rollout", "status", "deployment", "waybill-operator", "--timeout=90s"]);
         ready.context("the operator did not return")?;
         scene.judge(Leniency::default())?;
+        scene.remove()
+    })
+}
+
+#[test]
+#[ignore = "needs a cluster: make test-cluster"]
+fn a_node_that_is_gone_with_bytes_pending_is_named() -> Result<()> {
+    within("faults-gone", |site| {
+        let mut scene = PolicyScene::begin(site, "faults-gone")?;
+        scene.flow(100)?;
+        scene.put(&scene.plain().with("killSwitch", thrown("Hold", "bytes pile up")))?;
+        scene.await_condition("KillSwitchEngaged", "True", "Engaged")?;
+        scene.write(100)?;
+        // The operator asks its agents every 15 seconds; what it never heard of it can't miss.
+        let pending = || -> Result<bool> { Ok(scene.asked_pending()?.iter().all(|bytes| *bytes > 0)) };
+        await_true("the agents say that bytes are pending", PATIENCE, pending)?;
+        await_true("the operator has asked since", PATIENCE, || {
+            Ok(scene.condition("Delivering")?["status"] == "False")
+        })?;
+        let gone = site.nodes()[1].name();
+        let kubelet = format!("kubelet-{gone}");
+        site.cluster().stop(&kubelet, "TERM")?;
+        let noticed = (|| {
+            site.kubectl().run(&["delete", "node", gone])?;
+            await_condition("the node is named as lost", LOST, || {
+                let nodes = scene.policy()?["status"]["nodes"].clone();
+                Ok((nodes["lostWithPending"] == 1 && nodes["lost"][0]["name"] == gone).then_some(nodes))
+            })
+        })();
+        site.cluster().start(&kubelet)?;
+        println!("{}", noticed?);
+        await_true("the node is back", PATIENCE, || Ok(site.kubectl().find("node", gone)?.is_some()))?;
+        scene.put(&scene.plain().with("killSwitch", lifted("over")))?;
+        scene.await_up_to_date()?;
+        scene.flow(100)?;
+        scene.judge(KILLED)?;
         scene.remove()
     })
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::node_writer::{self, NodeWriter, all_came};
 use super::{BAR, Kubectl, PATIENCE, Site, chart, daemon_set_pods, starts, within_bar};
-use crate::face;
+use crate::face::{self, Lane};
 use crate::oracle::Leniency;
 use crate::policy::Policy;
 use crate::scene::SOON;
@@ -138,17 +138,32 @@ impl<'a> PolicyScene<'a> {
         Ok(())
     }
 
-    /// What an agent says about its lanes, asked in its pod.
-    pub fn balance(&self) -> Result<()> {
-        for pod in self.pods()? {
+    /// The lanes of each agent by the agent's name, asked in its pod.
+    fn lanes(&self) -> Result<Vec<(String, Vec<Lane>)>> {
+        let ask = |pod: &Value| {
             let name = pod["metadata"]["name"].as_str().context("a pod has a name")?;
             let text = self.agents.run(&["exec", name, "--", "/waybill", "status", "--json"])?;
-            for lane in face::lanes(&serde_json::from_str(&text).context("the status is not JSON")?)? {
+            let status = serde_json::from_str(&text).context("the status is not JSON")?;
+            Ok((name.to_owned(), face::lanes(&status)?))
+        };
+        self.pods()?.iter().map(ask).collect()
+    }
+
+    /// Fails where bytes have appeared or vanished in an agent's own account.
+    pub fn balance(&self) -> Result<()> {
+        for (name, lanes) in self.lanes()? {
+            for lane in lanes {
                 lane.balance().with_context(|| format!("the agent {name}"))?;
                 println!("{name}: {} {lane}", lane.name);
             }
         }
         Ok(())
+    }
+
+    /// Bytes that each agent says are pending, all lanes together.
+    pub fn asked_pending(&self) -> Result<Vec<u64>> {
+        let sum = |(_, lanes): &(String, Vec<Lane>)| lanes.iter().map(|lane| lane.term("pending").bytes).sum();
+        Ok(self.lanes()?.iter().map(sum).collect())
     }
 
     /// Holds what was written on every node against what came there. Records may come again where agents were killed.
