@@ -7,7 +7,6 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 use waybill_tests::cluster::policy_scene::{lifted, thrown};
 use waybill_tests::cluster::{PolicyScene, within};
-use waybill_tests::face;
 use waybill_tests::oracle::Leniency;
 use waybill_tests::policy::{Policy, file, text, with};
 use waybill_tests::scene::SOON;
