@@ -50,7 +50,11 @@ fn policies_that_reach_too_far_are_refused_with_a_sentence() -> Result<()> {
             ("/etc/shadow", with(base(), paths, json!(["/etc/shadow"])), "/etc/shadow"),
             ("a way up", with(base(), paths, json!(["/var/log/../../etc/shadow"])), ".."),
             ("a wildcard for the root", with(base(), paths, json!(["/var/*/shadow"])), "/var/log"),
-            ("a File sink on /etc/cron.d", with(base(), sink, json!("/etc/cron.d/job")), "/etc/cron.d"),
+            (
+                "a File sink on /etc/cron.d",
+                with(base(), sink, json!("/etc/cron.d/job")),
+                "must lie below /var/lib/waybill",
+            ),
             ("another policy's state", with(base(), sink, json!("/var/lib/waybill/attacks-elder/x")), "attacks-elder"),
             ("the state root", with(base(), sink, json!("/var/lib/waybill/audit.log")), "/var/lib/waybill"),
             ("a name of 253 characters", with(base(), "/metadata/name", json!("n".repeat(253))), "at most 40"),
