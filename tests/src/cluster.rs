@@ -4,10 +4,15 @@
 //! node's disk is an ordinary file to them ([`Node::path`]). Each test has a [`Site`]; where it fails, the site tells
 //! everything that a person would ask for.
 
+pub mod chart;
+pub mod definition;
 mod dump;
 mod kubectl;
 mod node;
+pub mod node_writer;
+pub mod policy_scene;
 mod site;
+pub mod traffic;
 mod workload;
 
 use std::path::{Path, PathBuf};
@@ -18,7 +23,8 @@ use anyhow::{Context, Result, ensure};
 
 pub use kubectl::Kubectl;
 pub use node::Node;
-pub use site::{Site, starts, within, within_bar};
+pub use policy_scene::PolicyScene;
+pub use site::{Site, daemon_set_pods, starts, within, within_bar};
 pub use workload::{agent, config_map, config_map_text, container};
 
 /// Where a server that a test starts is reached by pods.

@@ -95,6 +95,12 @@ impl Policy {
     }
 }
 
+impl From<Value> for Policy {
+    fn from(document: Value) -> Self {
+        Self(document)
+    }
+}
+
 /// Puts text in place of a file in one step.
 pub fn replace(path: &Path, text: &str) -> Result<()> {
     let fresh = path.with_extension("new");

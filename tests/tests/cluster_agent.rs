@@ -1,81 +1,25 @@
 //! The agent on the nodes of a real cluster, without an operator: a plain `DaemonSet` with a mounted policy.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
-use waybill_tests::book::Book;
-use waybill_tests::cluster::{BAR, Node, Site, agent, config_map, config_map_text, starts, within, within_bar};
+use waybill_tests::cluster::node_writer::{self, NodeWriter, all_came};
+use waybill_tests::cluster::{BAR, Site, agent, config_map, config_map_text, starts, within, within_bar};
 use waybill_tests::face;
-use waybill_tests::history::History;
-use waybill_tests::oracle::{Case, Leniency, judge};
-use waybill_tests::output::Output;
+use waybill_tests::oracle::Leniency;
 use waybill_tests::policy::{Policy, file, switch, with};
-use waybill_tests::rng::Rng;
 use waybill_tests::scene::SOON;
-use waybill_tests::stage::Stage;
 use waybill_tests::wait::{await_true, holds_for};
-use waybill_tests::writer::{Live, Scribe};
-
-/// A program that writes a log on one node, and where its lines arrive there.
-struct Writer {
-    scribe: Scribe,
-    live: Live,
-    archive: PathBuf,
-}
-
-impl Writer {
-    /// A writer of `/var/log/<name>/app/app.log`, whose lines come to `/var/lib/waybill/<name>/archive/audit.log`.
-    fn new(node: &Node, name: &str) -> Result<Self> {
-        node.fresh_folder(&format!("/var/lib/waybill/{name}"))?;
-        let folder = node.fresh_folder(&format!("/var/log/{name}"))?;
-        let archive = node.path(&archive(name));
-        let stage = Stage::new(&archive);
-        stage.gate.up();
-        let scribe = Scribe::new(node.name(), &folder.join("app"), Rng::from_env(node.name()), &stage)?;
-        let live = Live::create(&scribe.book, &scribe.path("app.log"))?;
-        Ok(Self { scribe, live, archive })
-    }
-
-    fn write(&mut self, count: usize) -> Result<()> {
-        let texts: Vec<String> = (0..count).map(|_| self.scribe.text()).collect();
-        self.live.lines(&self.scribe.book, &texts)
-    }
-
-    fn came(&self) -> bool {
-        self.scribe.stage.watch.has(&self.scribe.book.open(), &[self.live.incarnation])
-    }
-
-    fn output(&self) -> Result<Output> {
-        Output::read(&self.archive)
-    }
-
-    fn records(&self) -> Result<usize> {
-        Ok(self.output()?.records.len())
-    }
-
-    /// Holds what was written on this node against what came there.
-    fn judge(&self) -> Result<()> {
-        let books: [Book; 1] = [self.scribe.book.copy()];
-        let output = self.output()?;
-        let history = History::default();
-        judge(&Case { books: &books, output: &output, history: &history, leniency: Leniency::default() }).check()?;
-        Ok(())
-    }
-}
-
-fn archive(name: &str) -> String {
-    format!("/var/lib/waybill/{name}/archive/audit.log")
-}
 
 fn plain(name: &str) -> Policy {
-    Policy::plain(name, &format!("/var/log/{name}/app/*.log"), Path::new(&archive(name)))
+    Policy::plain(name, &node_writer::pattern(name), Path::new(&node_writer::archive(name)))
 }
 
 /// Starts the agents, and gives back their pods and a writer on each node.
-fn begin(site: &Site, name: &str) -> Result<(Vec<Value>, Vec<Writer>)> {
-    let writers = site.nodes().iter().map(|node| Writer::new(node, name)).collect::<Result<Vec<_>>>()?;
+fn begin(site: &Site, name: &str) -> Result<(Vec<Value>, Vec<NodeWriter>)> {
+    let writers = node_writer::on_each(site.nodes(), name)?;
     site.kubectl().apply(&config_map(name, &plain(name)))?;
     site.kubectl().apply(&agent(name))?;
     Ok((site.await_daemon_set(name)?, writers))
@@ -91,11 +35,7 @@ fn bring(site: &Site, name: &str, map: &Value, generation: u32) -> Result<()> {
     Ok(())
 }
 
-fn all_came(writers: &[Writer]) -> Result<()> {
-    await_true("all that was written has come", SOON, || Ok(writers.iter().all(Writer::came)))
-}
-
-fn applied(writer: &Writer) -> Result<usize> {
+fn applied(writer: &NodeWriter) -> Result<usize> {
     Ok(writer.output()?.actions(face::APPLIED).count())
 }
 
@@ -109,8 +49,8 @@ fn both_nodes_ship_their_own_files_completely() -> Result<()> {
         }
         all_came(&writers)?;
         for (writer, node) in writers.iter().zip(site.nodes()) {
-            writer.judge()?;
-            let files = waybill_tests::output::files(&writer.archive)?;
+            writer.judge(Leniency::default())?;
+            let files = waybill_tests::output::files(writer.archive())?;
             ensure!(!files.is_empty(), "{} has no archive", node.name());
         }
         // What a pod leaves behind is found by the one that comes after it.
@@ -119,7 +59,7 @@ fn both_nodes_ship_their_own_files_completely() -> Result<()> {
         let fresh = site.await_daemon_set("agent-plain")?;
         all_came(&writers)?;
         ensure!(starts(&pods)? != starts(&fresh)?, "the pods were not made anew");
-        writers.iter().try_for_each(Writer::judge)
+        writers.iter().try_for_each(|writer| writer.judge(Leniency::default()).map(|_| ()))
     })
 }
 
@@ -158,7 +98,7 @@ fn an_edited_policy_is_in_force_on_both_nodes_without_a_restart() -> Result<()> 
         writers.iter_mut().try_for_each(|writer| writer.write(200))?;
         all_came(&writers)?;
         ensure!(starts(&pods)? == starts(&site.await_daemon_set(name)?)?, "a pod was restarted");
-        writers.iter().try_for_each(Writer::judge)
+        writers.iter().try_for_each(|writer| writer.judge(Leniency::default()).map(|_| ()))
     })
 }
 
@@ -193,10 +133,10 @@ fn a_kill_switch_stops_both_nodes_in_two_seconds() -> Result<()> {
                 await_true("the throw is entered on every node", SOON, || entered(&writers, &reason))?;
                 within_bar(&format!("a {scope}'s switch, to its entry on the slowest node"), began.elapsed(), BAR)?;
             }
-            let before: Vec<_> = writers.iter().map(Writer::records).collect::<Result<_>>()?;
+            let before: Vec<_> = writers.iter().map(NodeWriter::records).collect::<Result<_>>()?;
             writers.iter_mut().try_for_each(|writer| writer.write(100))?;
             holds_for("nothing is delivered", Duration::from_secs(2), || {
-                let now: Vec<_> = writers.iter().map(Writer::records).collect::<Result<_>>()?;
+                let now: Vec<_> = writers.iter().map(NodeWriter::records).collect::<Result<_>>()?;
                 Ok(now == before)
             })?;
             generation += 1;
@@ -207,23 +147,19 @@ fn a_kill_switch_stops_both_nodes_in_two_seconds() -> Result<()> {
             within_bar(&format!("a {scope}'s switch lifted, to the last held record"), began.elapsed(), BAR * 2)?;
         }
         ensure!(starts(&pods)? == starts(&site.await_daemon_set(name)?)?, "a pod was restarted");
-        writers.iter().try_for_each(Writer::judge)
+        writers.iter().try_for_each(|writer| writer.judge(Leniency::default()).map(|_| ()))
     })
 }
 
 /// Waits until nothing more comes although lines are written: the switch of the only lane is in force.
-fn settle_quiet(writers: &mut [Writer]) -> Result<()> {
+fn settle_quiet(writers: &mut [NodeWriter]) -> Result<()> {
     await_true("the lane is quiet", SOON, || {
         writers.iter_mut().try_for_each(|writer| writer.write(1))?;
-        let any = await_true("a line comes", Duration::from_secs(1), || Ok(writers.iter().any(Writer::came)));
+        let any = await_true("a line comes", Duration::from_secs(1), || Ok(writers.iter().any(NodeWriter::came)));
         Ok(any.is_err())
     })
 }
 
-fn entered(writers: &[Writer], reason: &str) -> Result<bool> {
-    writers.iter().try_fold(true, |all, writer| {
-        let output = writer.output()?;
-        let found = output.actions(face::SWITCH).any(|entry| entry.details.to_string().contains(reason));
-        Ok(all && found)
-    })
+fn entered(writers: &[NodeWriter], reason: &str) -> Result<bool> {
+    writers.iter().try_fold(true, |all, writer| Ok(all && writer.has_entry(face::SWITCH, reason)?))
 }

@@ -5,33 +5,15 @@ use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use waybill_tests::cluster::{Cluster, Kubectl, PATIENCE, repository};
+use waybill_tests::cluster::{Cluster, PATIENCE, definition, repository};
 use waybill_tests::policy::{Policy, file, switch, text, with};
 use waybill_tests::wait::await_true;
 
-const CRD: &str = "auditpolicies.waybill.dev";
-
-fn definition() -> Result<String> {
-    let path = repository("crds/auditpolicies.waybill.dev.yaml");
-    Ok(path.to_str().context("the path is UTF-8")?.to_owned())
-}
-
-/// Waits until the API server serves the type, and fails if it found anything wrong with the schema.
-fn established(kubectl: &Kubectl) -> Result<()> {
-    await_true("the definition is established", PATIENCE, || {
-        let crd = kubectl.json(&["get", "crd", CRD])?;
-        let conditions = crd["status"]["conditions"].as_array().cloned().unwrap_or_default();
-        let wrong = conditions.iter().find(|condition| condition["type"] == "NonStructuralSchema");
-        ensure!(wrong.is_none(), "the schema is not structural: {wrong:?}");
-        Ok(conditions.iter().any(|condition| condition["type"] == "Established" && condition["status"] == "True"))
-    })?;
-    await_true("kubectl finds the type", PATIENCE, || Ok(kubectl.run(&["get", "auditpolicies"]).is_ok()))
-}
+const CRD: &str = definition::NAME;
 
 fn installed() -> Result<Cluster> {
     let cluster = Cluster::here()?;
-    cluster.kubectl().apply_file(&repository("crds/auditpolicies.waybill.dev.yaml"))?;
-    established(cluster.kubectl())?;
+    definition::install(cluster.kubectl())?;
     Ok(cluster)
 }
 
@@ -51,14 +33,15 @@ fn plain() -> Value {
 fn it_is_taken_client_side_and_server_side() -> Result<()> {
     let cluster = Cluster::here()?;
     let kubectl = cluster.kubectl();
-    let path = definition()?;
+    let path = definition::path();
+    let path = path.to_str().context("the path is UTF-8")?;
     for server_side in ["--server-side=false", "--server-side=true"] {
         kubectl.delete("crd", CRD)?;
         // A warning would be printed to people at every apply.
-        let said = kubectl.run(&["apply", server_side, "--warnings-as-errors", "--filename", &path])?;
-        established(kubectl)?;
+        let said = kubectl.run(&["apply", server_side, "--warnings-as-errors", "--filename", path])?;
+        definition::await_served(kubectl)?;
         println!("{server_side}: {}", said.trim());
-        let again = kubectl.run(&["apply", server_side, "--filename", &path])?;
+        let again = kubectl.run(&["apply", server_side, "--filename", path])?;
         ensure!(again.contains("unchanged") || again.contains("serverside-applied"), "{again}");
     }
     Ok(())

@@ -50,7 +50,7 @@ func writePKI(folder string, nodes []string) error {
 		return err
 	}
 	users := []struct{ file, name, group, server string }{
-		{"admin", "test-admin", "system:masters", local},
+		{"admin", "tests", "system:masters", local},
 		{"controllers", "system:kube-controller-manager", "", local},
 		{"scheduler", "system:kube-scheduler", "", local},
 		{"dns", "test-dns", "system:masters", local},

@@ -131,6 +131,16 @@ impl Kubectl {
         self.complaint(&JUDGE, Some(&object.to_string()))
     }
 
+    /// Why an object can't be applied, as it must not be.
+    pub fn unappliable(&self, object: &Value) -> Result<String> {
+        self.complaint(&["apply", "--server-side", "--force-conflicts", "--filename=-"], Some(&object.to_string()))
+    }
+
+    /// Why an object can't take the place of the one that is there, as it must not.
+    pub fn unreplaceable(&self, object: &Value) -> Result<String> {
+        self.complaint(&["replace", "--filename=-"], Some(&object.to_string()))
+    }
+
     /// Deletes an object, if it is there, and waits until it is gone.
     pub fn delete(&self, kind: &str, name: &str) -> Result<()> {
         self.run(&["delete", kind, name, "--ignore-not-found"])?;

@@ -66,18 +66,7 @@ impl Site {
 
     /// Waits until a `DaemonSet` has a ready pod of its newest template on every node, and gives back the pods.
     pub fn await_daemon_set(&self, name: &str) -> Result<Vec<Value>> {
-        let timeout = format!("--timeout={}s", PATIENCE.as_secs());
-        self.kubectl.run(&["rollout", "status", "daemonset", name, &timeout])?;
-        let set = self.kubectl.json(&["get", "daemonset", name])?;
-        let selector = set["spec"]["selector"]["matchLabels"].as_object().context("it selects by labels")?;
-        let pairs: Vec<_> =
-            selector.iter().map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
-        let all = self.nodes().len();
-        await_condition("one pod a node", PATIENCE, || {
-            let pods = self.kubectl.list("pods", &pairs.join(","))?;
-            let there = pods.iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null()).count();
-            Ok((there == all && pods.len() == all).then_some(pods))
-        })
+        daemon_set_pods(&self.kubectl, name, self.nodes().len())
     }
 
     /// Starts a pod of the image busybox that runs a shell script, and waits until it is ready.
@@ -96,6 +85,21 @@ impl Site {
     pub fn exec(&self, pod: &str, words: &[&str]) -> Result<String> {
         self.kubectl.run(&[&["exec", pod, "--"], words].concat())
     }
+}
+
+/// Waits until a `DaemonSet` has a ready pod of its newest template on each of so many nodes, and no other, and gives back the pods.
+pub fn daemon_set_pods(kubectl: &Kubectl, name: &str, nodes: usize) -> Result<Vec<Value>> {
+    let timeout = format!("--timeout={}s", PATIENCE.as_secs());
+    kubectl.run(&["rollout", "status", "daemonset", name, &timeout])?;
+    let set = kubectl.json(&["get", "daemonset", name])?;
+    let labels = set["spec"]["selector"]["matchLabels"].as_object().context("it selects by labels")?;
+    let pair = |(key, value): (&String, &Value)| format!("{key}={}", value.as_str().unwrap_or_default());
+    let selector = labels.iter().map(pair).collect::<Vec<_>>().join(",");
+    await_condition("one pod a node", PATIENCE, || {
+        let pods = kubectl.list("pods", &selector)?;
+        let staying = pods.iter().all(|pod| pod["metadata"]["deletionTimestamp"].is_null());
+        Ok((staying && pods.len() == nodes).then_some(pods))
+    })
 }
 
 /// When each container of these pods was started, with the pod's uid: the same again means that nothing was restarted.
