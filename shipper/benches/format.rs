@@ -43,6 +43,9 @@ fn block(kind: &str) -> Vec<u8> {
         "SoftEtherServer" => file("softether-5.01.9674/server.log"),
         "SoftEtherSecurity" => file("softether-5.01.9674/security-CORP.log"),
         "SoftEtherPacket" => file("softether-5.01.9674/packet-CORP.log"),
+        "Sshd" | "Sudo" => file("sshd-9.2p1/auth-iso.log"),
+        "LinuxAudit" => file("auditd-3.0.9/enriched.log"),
+        "KubernetesAudit" => file("kubernetes-1.36.4/audit.log"),
         "QurlConnector" => vec![QURL.as_bytes().to_vec()],
         "Json" => vec![JSON.as_bytes().to_vec()],
         _ => file("xray-26.3.27/access.log"),
@@ -116,7 +119,7 @@ fn framing_and_hash(bencher: Bencher<'_, '_>) {
 }
 
 /// From framed lines to ECS.
-#[divan::bench(args = ["V2RayAccessConnections", "V2RayAccess", "V2RayError", "SoftEtherServer", "SoftEtherSecurity", "SoftEtherPacket", "QurlConnector", "Json", "Text"])]
+#[divan::bench(args = ["V2RayAccessConnections", "V2RayAccess", "V2RayError", "SoftEtherServer", "SoftEtherSecurity", "SoftEtherPacket", "QurlConnector", "Sshd", "Sudo", "LinuxAudit", "KubernetesAudit", "Json", "Text"])]
 fn encode(bencher: Bencher<'_, '_>, kind: &str) {
     let block = block(kind);
     let lines: Vec<&[u8]> = block.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect();
@@ -213,6 +216,48 @@ fn bytes_to_ecs(bencher: Bencher<'_, '_>, kind: &str) {
             }
             start = end + 1;
         }
+        out.len()
+    });
+}
+
+/// One line of about a megabyte that repeats what its format has to look for; twice the length must cost twice the time.
+#[divan::bench(args = ["Sshd", "Sudo", "LinuxAudit", "KubernetesAudit"], consts = [1, 2])]
+fn adversarial<const TIMES: usize>(bencher: Bencher<'_, '_>, kind: &str) {
+    let repeated = |begin: &str, middle: &str, end: &str| {
+        let count = TIMES * (1 << 19) / middle.len();
+        format!("{begin}{}{end}", middle.repeat(count)).into_bytes()
+    };
+    let line = match kind {
+        "Sshd" => repeated(
+            "<38>1 2026-11-21T22:45:14Z vm sshd 1 - - Failed publickey for invalid user ",
+            " from 192.0.2.1 port 5 ssh2: RSA-CERT SHA256:x ID ",
+            " (serial 0) CA RSA SHA256:y",
+        ),
+        "Sudo" => repeated("<38>1 2026-11-21T22:45:14Z vm sudo 1 - - a : ", " ; USER=x ; COMMAND= ; EXIT=", "0"),
+        "LinuxAudit" => {
+            repeated("type=EXECVE msg=audit(1795301771.517:5): argc=9 ", "a1[1]=41414141 x=\"y\" msg='", "")
+        }
+        _ => repeated(
+            r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","user":{"username":"x","extra":{"a":["#,
+            r#""x","#,
+            r#""x"]}},"annotations":{}}"#,
+        ),
+    };
+    let frame = Frame {
+        text: &line,
+        seq: 1,
+        offset: 0,
+        hash: record_hash(&line),
+        observed: 1_795_298_229_000_000_000,
+        envelope: None,
+        fragment: None,
+        partial: false,
+    };
+    let mut encoder = Encoder::new(&settings(kind), &info()).unwrap_or_else(|error| panic!("{error}"));
+    let mut out = Vec::new();
+    bencher.counter(BytesCount::new(line.len())).bench_local(|| {
+        out.clear();
+        black_box(encoder.encode(&frame, &mut out));
         out.len()
     });
 }

@@ -24,6 +24,8 @@ mod encoder;
 mod escape;
 mod host_log;
 mod json;
+mod kubernetes_audit;
+mod linux_audit;
 mod members;
 mod object;
 mod pam;
@@ -133,5 +135,7 @@ mod documented;
 mod genuine;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod pages;
 #[cfg(test)]
 mod tests;

@@ -15,6 +15,8 @@ fn lines(kind: Kind) -> Vec<Vec<u8>> {
         Kind::SoftEtherSecurity => file("softether-5.01.9674/security-CORP.log"),
         Kind::SoftEtherPacket => file("softether-5.01.9674/packet-CORP.log"),
         Kind::QurlConnector => QURL.as_bytes().to_vec(),
+        Kind::LinuxAudit => file("auditd-3.0.9/enriched.log"),
+        Kind::KubernetesAudit => file("kubernetes-1.36.4/audit.log"),
         Kind::Sshd | Kind::Sudo => [file("sshd-9.2p1/auth.log"), file("sshd-9.2p1/sshd-E.log")].concat(),
         Kind::Json => JSON.as_bytes().to_vec(),
     };

@@ -20,7 +20,8 @@ struct Constants {
 }
 
 impl Constants {
-    fn new(info: &StreamInfo) -> Self {
+    /// `orchestrator` says whether the pod's is written: a format may say one of its own.
+    fn new(info: &StreamInfo, orchestrator: bool) -> Self {
         let mut tail = Vec::with_capacity(512);
         let out = &mut tail;
         key(out, "file");
@@ -30,13 +31,16 @@ impl Constants {
         string(out, info.host.as_bytes());
         out.push(b'}');
         if let Some(pod) = &info.kubernetes {
-            out.extend_from_slice(b",\"orchestrator\":{\"type\":\"kubernetes\",\"namespace\":");
-            string(out, pod.namespace.as_bytes());
-            out.extend_from_slice(b",\"resource\":{\"type\":\"pod\",\"name\":");
-            string(out, pod.pod.as_bytes());
-            out.extend_from_slice(b",\"id\":");
-            string(out, pod.uid.as_bytes());
-            out.extend_from_slice(b"}},\"container\":{\"name\":");
+            if orchestrator {
+                out.extend_from_slice(b",\"orchestrator\":{\"type\":\"kubernetes\",\"namespace\":");
+                string(out, pod.namespace.as_bytes());
+                out.extend_from_slice(b",\"resource\":{\"type\":\"pod\",\"name\":");
+                string(out, pod.pod.as_bytes());
+                out.extend_from_slice(b",\"id\":");
+                string(out, pod.uid.as_bytes());
+                out.extend_from_slice(b"}}");
+            }
+            out.extend_from_slice(b",\"container\":{\"name\":");
             string(out, pod.container.as_bytes());
             out.extend_from_slice(b"},\"kubernetes\":{\"namespace\":");
             string(out, pod.namespace.as_bytes());
@@ -91,7 +95,12 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(info: &StreamInfo) -> Self {
-        Self { constants: Constants::new(info), heads: Heads::default(), stamp: Stamp::new() }
+        Self { constants: Constants::new(info, true), heads: Heads::default(), stamp: Stamp::new() }
+    }
+
+    /// For a format that says what each record is about.
+    pub(super) fn without_orchestrator(info: &StreamInfo) -> Self {
+        Self { constants: Constants::new(info, false), ..Self::new(info) }
     }
 
     /// Appends the record and a newline.
@@ -213,6 +222,7 @@ fn objects(out: &mut Vec<u8>, record: &Record<'_>) {
             Shape::Text => text(out, value, record.escaped),
             Shape::Number => out.extend_from_slice(value),
             Shape::Mac => mac(out, value),
+            Shape::Arguments => list(out, value.split(|byte| *byte == 0)),
             Shape::IpList => {
                 let addresses = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
                 list(out, addresses.filter(|address| address::Version::of(address).is_some()));

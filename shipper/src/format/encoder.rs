@@ -3,6 +3,7 @@
 use super::drop_rule::Compiled;
 use super::ecs::{Line, Writer};
 use super::json::Mapping;
+use super::linux_audit::{self, Assembly};
 use super::members::Members;
 use super::record::{Field, Record};
 use super::redact::{Clean, Cleaner};
@@ -10,7 +11,7 @@ use super::settings::{Error, Kind, Meaning, Settings, Verdict};
 use super::time::{Clock, rfc3339};
 use super::v2ray_forgery::Forgery;
 use super::v2ray_usage::FanOut;
-use super::{Frame, StreamInfo, host_log, json, qurl_connector, softether, text, v2ray, v2ray_usage};
+use super::{Frame, StreamInfo, host_log, json, kubernetes_audit, qurl_connector, softether, text, v2ray, v2ray_usage};
 
 /// Encodes the records of one stream.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub struct Encoder {
     detail: Vec<u8>,
     /// Text that a format had to decode.
     scratch: Vec<u8>,
+    /// Events of the Linux audit log that are not closed yet.
+    assembly: Assembly,
 }
 
 impl Encoder {
@@ -43,7 +46,10 @@ impl Encoder {
             outbounds: settings.outbounds.iter().map(|(tag, meaning)| (tag.clone(), *meaning)).collect(),
             drop: settings.drop.iter().map(Compiled::new).collect(),
             mapping: Mapping::new(settings.json.as_ref())?,
-            writer: Writer::new(info),
+            writer: match settings.format {
+                Kind::KubernetesAudit => Writer::without_orchestrator(info),
+                _ => Writer::new(info),
+            },
             clock: Clock::new(settings.time_zone.clone()),
             cleaner: Cleaner::new(),
             members: Members::default(),
@@ -53,6 +59,7 @@ impl Encoder {
             objects: Vec::new(),
             detail: Vec::new(),
             scratch: Vec::new(),
+            assembly: Assembly::default(),
         })
     }
 
@@ -89,9 +96,7 @@ impl Encoder {
             | Kind::SoftEtherServer
             | Kind::SoftEtherSecurity
             | Kind::SoftEtherPacket => self.cleaner.clean(frame.text),
-            Kind::QurlConnector | Kind::Sshd | Kind::Sudo | Kind::Json | Kind::Text => {
-                Clean { text: frame.text, original: frame.text, secrets: &[] }
-            }
+            _ => Clean { text: frame.text, original: frame.text, secrets: &[] },
         };
         let whole = frame.fragment.is_none() && !frame.partial;
         let mut record = unread(self.kind);
@@ -113,6 +118,15 @@ impl Encoder {
             Kind::Sshd | Kind::Sudo if whole => {
                 let clock = (&mut self.clock, frame.observed);
                 host_log::parse(&mut record, clean.text, self.kind, clock, &mut self.scratch, &mut self.detail);
+            }
+            Kind::LinuxAudit if whole => {
+                let (assembly, scratch) = (&mut self.assembly, &mut self.scratch);
+                let times = (&mut self.clock, frame.observed);
+                linux_audit::parse(&mut record, clean.text, frame.offset, times, assembly, scratch, &mut self.detail);
+            }
+            Kind::KubernetesAudit if whole => {
+                let (objects, detail) = (&mut self.objects, &mut self.detail);
+                kubernetes_audit::parse(&mut record, clean.text, &mut self.members, objects, detail);
             }
             Kind::Json if whole => {
                 let (objects, detail) = (&mut self.objects, &mut self.detail);
@@ -179,6 +193,8 @@ fn unread<'a>(kind: Kind) -> Record<'a> {
         Kind::QurlConnector => Record::new("qurl", "qurl.connector"),
         Kind::Sshd => Record::new("sshd", "sshd"),
         Kind::Sudo => Record::new("sudo", "sudo"),
+        Kind::LinuxAudit => Record::new("auditd", "auditd.log"),
+        Kind::KubernetesAudit => Record::new("kubernetes", "kubernetes.audit"),
         Kind::Json => Record::new("json", "json"),
         Kind::Text => Record::new("text", "text"),
     }

@@ -279,6 +279,41 @@ fn near() -> impl Strategy<Value = Vec<u8>> {
         "SID-A-1,-,5EAC3D2CCAE4,5EAC3D2CCAE4,0x0800,60,TCP_DATAv4,ACK,192.0.2.1,echo(7),192.0.2.2,53,1,2,",
         "HttpUrl=",
         ",-,-,-",
+        "Nov 21 22:45:14 vm sshd[1]: ",
+        "<38>1 2026-11-21T22:45:14Z vm sudo 1 - - ",
+        "message repeated 2 times: [ ",
+        "Failed password for ",
+        "Accepted publickey for ",
+        "Connection closed by ",
+        "Disconnecting ",
+        "invalid user ",
+        " from 192.0.2.1 port 5",
+        " ssh2",
+        ": RSA SHA256:x",
+        " ID ",
+        " (serial 0) CA RSA SHA256:y",
+        " [preauth]",
+        "pam_unix(sshd:auth): authentication failure; rhost=",
+        "session opened for user ",
+        "a : ",
+        " ; TTY=x ; PWD=/ ; USER=",
+        " ; COMMAND=/bin/x",
+        " ; EXIT=0",
+        "type=SYSCALL msg=audit(1.000:1): ",
+        "type=EXECVE msg=audit(1.000:1): ",
+        "type=PROCTITLE msg=audit(1.000:1): proctitle=41004200",
+        "node=n type=NETFILTER_CFG msg=audit(1.000:1): table=x:1 ",
+        "pid=7 comm=\"x\" success=yes ",
+        "a0=\"x\" a1_len=3 a1[0]=4141 ",
+        "acct=\"x\" saddr=0200 ",
+        "msg='op=x ",
+        "'",
+        "\u{1d}AUID=\"alice\" SADDR={ ",
+        "\"kind\":\"Event\",\"apiVersion\":\"audit.k8s.io/v1\"",
+        "\"user\":{\"username\":",
+        "\"objectRef\":{\"resource\":",
+        "\"annotations\":{\"authorization.k8s.io/decision\":\"forbid\"",
+        "\"sourceIPs\":[\"192.0.2.1\"]",
     ];
     let piece = prop_oneof![
         8 => prop::sample::select(words.to_vec()).prop_map(|word| word.as_bytes().to_vec()),
@@ -286,6 +321,47 @@ fn near() -> impl Strategy<Value = Vec<u8>> {
         1 => prop::sample::select(ATTACKS.to_vec()).prop_map(|word| word.as_bytes().to_vec()),
     ];
     prop::collection::vec(piece, 0..14).prop_map(|pieces| pieces.concat())
+}
+
+#[test]
+fn a_name_that_a_client_sent_to_sshd_is_a_name() {
+    for attack in ATTACKS.iter().filter(|attack| !attack.contains(['\n', '\\'])) {
+        let line = |name: &str| {
+            format!(
+                "<38>1 2026-11-21T22:45:14Z vm sshd 1 - - Failed password for invalid user {name} from 192.0.2.1 port 5 ssh2"
+            )
+        };
+        let (_, record) = encode(&gateway(Kind::Sshd), line(attack).as_bytes());
+        let record = record.unwrap();
+        assert_eq!(
+            (&record["user"]["name"], &record["source"]["ip"]),
+            (&json!(attack), &json!("192.0.2.1")),
+            "{attack:?}"
+        );
+        let (_, plain) = encode(&gateway(Kind::Sshd), line("alice").as_bytes());
+        assert_eq!(shape(&record), shape(&plain.unwrap()), "{attack:?}");
+    }
+}
+
+#[test]
+fn a_value_of_the_audit_log_is_a_value() {
+    for attack in ATTACKS {
+        let hex: String = attack.bytes().map(|byte| format!("{byte:02X}")).collect();
+        let line = |name: &str| {
+            format!(
+                "type=USER_LOGIN msg=audit(1795301771.517:5): pid=1 uid=0 auid=4294967295 msg='op=login acct={name} addr=192.0.2.1 res=failed'"
+            )
+        };
+        let (_, record) = encode(&gateway(Kind::LinuxAudit), line(&hex).as_bytes());
+        let record = record.unwrap();
+        assert_eq!(
+            (&record["user"]["name"], &record["waybill"]["outcome"]),
+            (&json!(attack), &json!("deny")),
+            "{attack:?}"
+        );
+        let (_, plain) = encode(&gateway(Kind::LinuxAudit), line("\"alice\"").as_bytes());
+        assert_eq!(shape(&record), shape(&plain.unwrap()), "{attack:?}");
+    }
 }
 
 proptest! {

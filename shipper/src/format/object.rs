@@ -43,6 +43,13 @@ impl<'o> Object<'o> {
         self.out
     }
 
+    /// Begins an object inside of this one.
+    pub(super) fn object(&mut self, name: &str) -> Object<'_> {
+        let out = self.value(name);
+        out.push(b'{');
+        Object { out, empty: true }
+    }
+
     /// Whether nothing has been written yet.
     pub(super) fn is_empty(&self) -> bool {
         self.empty

@@ -94,6 +94,7 @@ fields! {
     ProcessName = "process.name" ["process"] "name",
     ProcessExecutable = "process.executable" ["process"] "executable",
     ProcessCommandLine = "process.command_line" ["process"] "command_line",
+    ProcessArgs = "process.args" ["process"] "args",
     ProcessTitle = "process.title" ["process"] "title",
     ProcessWorkingDirectory = "process.working_directory" ["process"] "working_directory",
     ProcessParentPid = "process.parent.pid" ["process" "parent"] "pid",
@@ -128,6 +129,8 @@ pub(super) enum Shape {
     Text,
     /// Digits, checked when set.
     Number,
+    /// Texts between NUL bytes.
+    Arguments,
     /// Addresses between commas; those that are not addresses are left out.
     IpList,
     /// Twelve hexadecimal digits, checked when set, written with hyphens between the pairs.
@@ -172,6 +175,7 @@ impl Field {
             | Self::ProcessPid
             | Self::ProcessParentPid => Shape::Number,
             Self::SourceMac | Self::DestinationMac => Shape::Mac,
+            Self::ProcessArgs => Shape::Arguments,
             Self::DnsResolvedIp => Shape::IpList,
             _ => Shape::Text,
         }

@@ -25,6 +25,10 @@ pub enum Kind {
     Sshd,
     /// sudo and su. Lines of sshd and PAM among them are recognised.
     Sudo,
+    /// Linux audit: `audit.log` of auditd.
+    LinuxAudit,
+    /// The audit log of kube-apiserver.
+    KubernetesAudit,
     /// Any JSONL, with a [`JsonMap`].
     Json,
     /// Lines of text.
@@ -33,7 +37,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order of the policy's documentation.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::V2RayAccess,
         Self::V2RayError,
         Self::SoftEtherServer,
@@ -42,6 +46,8 @@ impl Kind {
         Self::QurlConnector,
         Self::Sshd,
         Self::Sudo,
+        Self::LinuxAudit,
+        Self::KubernetesAudit,
         Self::Json,
         Self::Text,
     ];
@@ -57,6 +63,8 @@ impl Kind {
             Self::QurlConnector => "QurlConnector",
             Self::Sshd => "Sshd",
             Self::Sudo => "Sudo",
+            Self::LinuxAudit => "LinuxAudit",
+            Self::KubernetesAudit => "KubernetesAudit",
             Self::Json => "Json",
             Self::Text => "Text",
         }

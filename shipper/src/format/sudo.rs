@@ -51,7 +51,7 @@ pub(super) fn parse<'a>(record: &mut Record<'a>, message: &'a [u8], detail: &mut
         return false;
     }
     if let Some(rest) = rest.strip_prefix(b"(command continued) ") {
-        common(record, message, name);
+        common(record, text, name);
         record.name(Field::EventAction, "sudo-command-continued");
         record.types = "\"info\"";
         record.set(Field::ProcessCommandLine, rest);
@@ -61,7 +61,7 @@ pub(super) fn parse<'a>(record: &mut Record<'a>, message: &'a [u8], detail: &mut
     if parts.reason.is_none() && !parts.keyed {
         return false;
     }
-    common(record, message, name);
+    common(record, text, name);
     let mut waybill = Object::member_after(detail, "sudo");
     for (key, value) in parts.values.into_iter().flatten() {
         match key {
@@ -112,10 +112,10 @@ pub(super) fn continuation<'a>(record: &mut Record<'a>, line: &'a [u8]) -> bool 
     true
 }
 
-fn common<'a>(record: &mut Record<'a>, message: &'a [u8], name: &'a [u8]) {
+fn common<'a>(record: &mut Record<'a>, text: &'a [u8], name: &'a [u8]) {
     record.dataset = "sudo";
     record.category = PROCESS;
-    record.set(Field::Message, message);
+    record.set(Field::Message, text);
     record.set(Field::UserName, name);
 }
 

@@ -1,0 +1,382 @@
+//! The Linux audit log: `audit.log` of auditd 2.x to 4.x, raw or enriched, the same lines behind a syslog header, and those that
+//! the kernel itself logs where no daemon listens.
+//!
+//! ```text
+//! [ "node=" name SP ] "type=" TYPE SP [ "msg=" ] "audit(" seconds "." milliseconds ":" serial ")" [ ":" ] SP fields
+//! ```
+//!
+//! An event is several lines of one node, time and serial. Each line is a record of its own, with `event.id` in common; the record
+//! that closes an event carries what its parts said together (see [`assembly`]).
+
+use super::address::Version;
+use super::object::Object;
+use super::peer::source;
+use super::record::{Field, Record};
+use super::settings::Outcome::{Allow, Deny, Error, Success};
+use super::syslog;
+use super::time::{Clock, epoch};
+pub(super) use assembly::Assembly;
+use assembly::Id;
+use fields::divide;
+use found::{Found, Key, Text};
+use types::Type;
+
+mod assembly;
+mod detail;
+mod dictionary;
+mod fields;
+mod found;
+mod integrity;
+mod socket;
+mod types;
+
+/// What stands before the fields.
+struct Head<'a> {
+    node: Option<&'a [u8]>,
+    kind: &'a [u8],
+    /// `seconds.milliseconds:serial`
+    stamp: &'a [u8],
+    time: i64,
+    serial: &'a [u8],
+    fields: &'a [u8],
+}
+
+impl<'a> Head<'a> {
+    fn read(text: &'a [u8]) -> Option<Self> {
+        let (node, rest) = match text.strip_prefix(b"node=") {
+            Some(rest) => {
+                let end = memchr::memchr(b' ', rest)?;
+                (Some(&rest[..end]), &rest[end + 1..])
+            }
+            None => (None, text),
+        };
+        let rest = rest.strip_prefix(b"type=")?;
+        let end = memchr::memchr(b' ', rest).filter(|end| (1..=40).contains(end))?;
+        let (kind, rest) = (&rest[..end], &rest[end + 1..]);
+        let rest = rest.strip_prefix(b"msg=").unwrap_or(rest).strip_prefix(b"audit(")?;
+        let end = rest.iter().take(64).position(|byte| *byte == b')')?;
+        let (stamp, rest) = (&rest[..end], &rest[end + 1..]);
+        let colon = memchr::memchr(b':', stamp)?;
+        let (time, serial) = (&stamp[..colon], &stamp[colon + 1..]);
+        let digits = (1..=10).contains(&serial.len()) && serial.iter().all(u8::is_ascii_digit);
+        let named = kind.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_[]".contains(byte));
+        if !digits || !named || memchr::memchr(b'.', time).is_none_or(|dot| time.len() != dot + 4 || dot > 11) {
+            return None;
+        }
+        let fields = rest.strip_prefix(b":").unwrap_or(rest);
+        Some(Self { node, kind, stamp, time: epoch(time)?, serial, fields })
+    }
+
+    fn id(&self) -> Id {
+        let node = self.node.map_or(0, xxhash_rust::xxh3::xxh3_64);
+        let serial = std::str::from_utf8(self.serial).ok().and_then(|digits| digits.parse().ok()).unwrap_or_default();
+        Id { node, time: self.time, serial }
+    }
+}
+
+/// Programs that write records, or pass them on, under a header of syslog.
+const WRITERS: [&[u8]; 5] = [b"kernel", b"audit", b"auditd", b"audispd", b"audisp-syslog"];
+
+/// What the audit system wrote of a line, without what syslog and the kernel put before it. What other programs say is not looked
+/// at, because their clients choose the words.
+fn own<'a>(line: &'a [u8], (clock, observed): (&mut Clock, i64)) -> Option<&'a [u8]> {
+    if line.starts_with(b"type=") || line.starts_with(b"node=") {
+        return Some(line);
+    }
+    let (known, message) = match syslog::parse(line, clock, observed) {
+        Some(header) if WRITERS.contains(&header.program) => (true, header.message),
+        Some(_) => return None,
+        None => (false, line),
+    };
+    // The kernel's own time: "[   12.345678] ".
+    let message = match message.strip_prefix(b"[").and_then(|inside| Some((inside, memchr::memchr(b']', inside)?))) {
+        Some((inside, end)) if end < 24 => inside[end + 1..].trim_ascii_start(),
+        _ => message,
+    };
+    match message.strip_prefix(b"audit: ") {
+        Some(message) => Some(message),
+        None => known.then_some(message),
+    }
+}
+
+/// Reads a line.
+pub(super) fn parse<'a>(
+    record: &mut Record<'a>,
+    line: &'a [u8],
+    offset: u64,
+    times: (&mut Clock, i64),
+    assembly: &mut Assembly,
+    scratch: &'a mut Vec<u8>,
+    detail: &mut Vec<u8>,
+) {
+    assembly.begin(offset);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let Some(message) = own(line, times) else { return };
+    let Some(head) = Head::read(message) else {
+        integrity::kernel(record, message, detail);
+        return;
+    };
+    let kind = types::find(head.kind);
+    record.parsed = true;
+    record.time = Some(head.time);
+    record.set(Field::EventCode, kind.map_or(head.kind, |kind| kind.name.as_bytes()));
+    record.set(Field::EventAction, kind.map_or(head.kind, |kind| kind.action.as_bytes()));
+    if let Some(kind) = kind {
+        (record.category, record.types) = (kind.category, kind.types);
+    }
+    scratch.clear();
+    let mut found = Found::default();
+    if let Some(node) = head.node {
+        scratch.extend_from_slice(node);
+        scratch.push(b':');
+        scratch.extend_from_slice(head.stamp);
+        found.set(Key::EventId, Text::Scratch(0, scratch.len()));
+    } else {
+        found.set(Key::EventId, Text::Line(head.stamp));
+    }
+    let (main, enriched) = divide(head.fields);
+    let mut waybill = Object::member_after(detail, "audit");
+    if let Some(node) = head.node {
+        waybill.text("node", node);
+    }
+    waybill.value("serial").extend_from_slice(trimmed(head.serial));
+    detail::fields(&mut waybill, main, is_execve(kind), &mut found, scratch);
+    detail::names(&mut waybill, enriched, &mut found);
+    socket::address(&mut found, scratch);
+    let id = head.id();
+    if kind.is_none_or(|kind| kind.number == 1006 || (1300..2000).contains(&kind.number)) {
+        assemble(record, kind, id, assembly, &mut found, scratch, &mut waybill);
+    }
+    let scratch: &'a [u8] = scratch;
+    fill(record, kind, &found, scratch);
+    integrity::refine(record, kind, &found, scratch, &mut waybill);
+    if is_firewall(kind) {
+        detail::netfilter(&mut waybill, &found, scratch);
+    }
+    if main.trim_ascii_start().starts_with(b"avc:")
+        || found.get(Key::Nested, scratch).is_some_and(|text| text.starts_with(b"avc:"))
+    {
+        decision(record, found.get(Key::Nested, scratch).unwrap_or(main));
+    } else if kind.is_some_and(|kind| matches!(kind.number, 1005 | 1121 | 1107))
+        && let Some(text) = found.get(Key::Nested, scratch)
+    {
+        record.set(Field::Message, text);
+    }
+}
+
+/// Without leading zeros, which JSON does not take.
+fn trimmed(digits: &[u8]) -> &[u8] {
+    let zeros = digits.iter().take(digits.len() - 1).take_while(|digit| **digit == b'0').count();
+    &digits[zeros..]
+}
+
+fn is_execve(kind: Option<&Type>) -> bool {
+    kind.is_some_and(|kind| kind.number == 1309)
+}
+
+fn is_firewall(kind: Option<&Type>) -> bool {
+    kind.is_some_and(|kind| kind.number == 1325)
+}
+
+/// Keeps what the event's last record is to repeat; repeats it if this is the last.
+fn assemble(
+    record: &mut Record<'_>,
+    kind: Option<&Type>,
+    id: Id,
+    assembly: &mut Assembly,
+    found: &mut Found<'_>,
+    scratch: &mut Vec<u8>,
+    waybill: &mut Object<'_>,
+) {
+    let number = kind.map_or(0, |kind| kind.number);
+    let event = assembly.event(id);
+    event.records += 1;
+    for (key, slot) in found::KEPT {
+        if let Some(text) = found.get(key, scratch) {
+            event.texts.put(slot, text);
+        }
+    }
+    match number {
+        1300 => {
+            event.call = true;
+            event.success = found.get(Key::Success, scratch).map(|text| text == b"yes");
+            event.denied = found.get(Key::Exit, scratch).is_some_and(is_refusal);
+        }
+        1325 => {
+            event.firewall += 1;
+            by_process(id, assembly, found, scratch, waybill);
+        }
+        1320 | 1327 => close(record, id, assembly, found, scratch, waybill),
+        _ => {}
+    }
+}
+
+/// Completes a record from what its process was last seen to execute.
+fn by_process(id: Id, assembly: &Assembly, found: &mut Found<'_>, scratch: &mut Vec<u8>, waybill: &mut Object<'_>) {
+    let process = match (found.get(Key::Pid, scratch), found.get(Key::Comm, scratch)) {
+        (Some(pid), Some(name)) => assembly.process(id, pid, name),
+        _ => None,
+    };
+    if let Some(texts) = process {
+        found.join(texts, scratch);
+        waybill.text("joined", b"process");
+    }
+}
+
+/// Completes the record that closes an event.
+fn close(
+    record: &mut Record<'_>,
+    id: Id,
+    assembly: &mut Assembly,
+    found: &mut Found<'_>,
+    scratch: &mut Vec<u8>,
+    waybill: &mut Object<'_>,
+) {
+    let Some(event) = assembly.close(id) else { return };
+    found.join(&event.texts, scratch);
+    let (records, firewall, success, denied) = (event.records, event.firewall, event.success, event.denied);
+    for (name, set) in [("incomplete", !event.call), ("truncated", event.texts.truncated)] {
+        if set {
+            waybill.flag(name);
+        }
+    }
+    let executed = found.get(Key::Arguments, scratch).is_some();
+    if !executed {
+        by_process(id, assembly, found, scratch, waybill);
+    }
+    waybill.value("records").extend_from_slice(itoa::Buffer::new().format(records).as_bytes());
+    let refused = if denied { Deny } else { Error };
+    record.outcome = success.map(|success| if success { Success } else { refused });
+    if firewall > 0 {
+        record.name(Field::EventAction, "firewall-change-attributed");
+        record.category = "\"configuration\",\"network\"";
+        record.types = "\"change\"";
+        waybill.value("firewall_changes").extend_from_slice(itoa::Buffer::new().format(firewall).as_bytes());
+    } else if executed {
+        let tool = found.get(Key::Exe, scratch).is_some_and(found::is_firewall_tool)
+            || found.get(Key::Comm, scratch).is_some_and(found::is_firewall_tool);
+        record.name(Field::EventAction, if tool { "firewall-command" } else { "executed" });
+        record.types = "\"start\"";
+        if tool {
+            record.category = "\"configuration\",\"process\"";
+        }
+    }
+}
+
+/// `-13` and `-1`, or their names in lines that a tool has interpreted: EACCES, EPERM.
+fn is_refusal(exit: &[u8]) -> bool {
+    matches!(exit, b"-13" | b"-1") || exit.starts_with(b"EACCES") || exit.starts_with(b"EPERM")
+}
+
+/// Sets the fields of the record.
+fn fill<'a>(record: &mut Record<'a>, kind: Option<&Type>, found: &Found<'a>, scratch: &'a [u8]) {
+    for (key, field) in found::FIELDS {
+        if let Some(text) = found.get(key, scratch) {
+            record.set_checked(field, text);
+        }
+    }
+    user(record, kind, found, scratch);
+    if let Some(arguments) = found.get(Key::Arguments, scratch) {
+        record.set(Field::ProcessArgs, arguments.strip_prefix(b"\0").unwrap_or(arguments));
+    }
+    let of_user = kind.is_some_and(|kind| (1100..1200).contains(&kind.number) || kind.number > 2000);
+    if of_user {
+        let host = found.get(Key::Addr, scratch).or_else(|| found.get(Key::Hostname, scratch));
+        if let Some(host) = host.filter(|host| super::peer::is_host(host)) {
+            let port = found.get(Key::RemotePort, scratch).filter(|port| super::address::is_port(port));
+            source(record, host, port);
+        }
+    }
+    if let Some(address) = found.get(Key::SocketAddress, scratch) {
+        let port = found.get(Key::SocketPort, scratch).filter(|port| super::address::is_port(port));
+        if Version::of(address).is_some() {
+            super::host_log::destination(record, address, port);
+        } else {
+            record.set(Field::DestinationAddress, address);
+        }
+    }
+    result(record, kind, found, scratch);
+}
+
+/// Who did it: the login uid, which stays with a person through su and sudo; what he ran as is the effective one.
+fn user<'a>(record: &mut Record<'a>, kind: Option<&Type>, found: &Found<'a>, scratch: &'a [u8]) {
+    let set = |id: &&[u8]| !matches!(*id, b"4294967295" | b"-1" | b"unset");
+    let login = found.get(Key::Auid, scratch).filter(set);
+    let own = found.get(Key::Uid, scratch);
+    let account = found.get(Key::Acct, scratch);
+    let managed = kind.is_some_and(|kind| kind.category == "\"iam\"");
+    if let (Some(account), None, false) = (account, login, managed) {
+        // Before anyone is logged in, the account is who he says he is.
+        record.set(Field::UserName, account);
+        if let Some(id) = found.get(Key::Id, scratch) {
+            record.set(Field::UserId, id);
+        }
+        return;
+    }
+    if let Some(id) = login.or(own) {
+        record.set(Field::UserId, id);
+    }
+    let name = if login.is_some() { Key::LoginName } else { Key::UserName };
+    if let Some(name) = found.get(name, scratch).filter(|name| is_name(name)) {
+        record.set(Field::UserName, name);
+    }
+    if let Some(id) = found.get(Key::Euid, scratch).or(own.filter(|_| login.is_some())) {
+        record.set(Field::UserEffectiveId, id);
+    }
+    if let Some(account) = account {
+        record.set(Field::UserTargetName, account);
+    }
+}
+
+/// What `ENRICHED` prints for numbers without a name.
+fn is_name(name: &[u8]) -> bool {
+    name != b"unset" && !name.starts_with(b"unknown(")
+}
+
+fn result(record: &mut Record<'_>, kind: Option<&Type>, found: &Found<'_>, scratch: &[u8]) {
+    let decides = kind.is_some_and(|kind| kind.decides);
+    if let Some(success) = found.get(Key::Success, scratch) {
+        let refused = found.get(Key::Exit, scratch).is_some_and(is_refusal);
+        record.outcome = Some(match success {
+            b"yes" => Success,
+            _ if refused => Deny,
+            _ => Error,
+        });
+    } else if let Some(result) = found.get(Key::Result, scratch) {
+        record.outcome = match (result, decides) {
+            (b"success" | b"1" | b"yes", true) => Some(Allow),
+            (b"success" | b"1" | b"yes", false) => Some(Success),
+            (b"failed" | b"0" | b"no" | b"fail", true) => Some(Deny),
+            (b"failed" | b"0" | b"no" | b"fail", false) => Some(Error),
+            _ => None,
+        };
+    }
+    match found.get(Key::Apparmor, scratch) {
+        Some(b"DENIED") => record.outcome = Some(Deny),
+        Some(b"ALLOWED" | b"AUDIT") => record.outcome = Some(Allow),
+        _ => {}
+    }
+    match kind.map(|kind| kind.number) {
+        Some(1326) => record.outcome = Some(Deny),
+        Some(1701 | 1202 | 1209) => record.outcome = Some(Error),
+        _ => {}
+    }
+}
+
+/// `avc:  denied  { read } for …`
+fn decision<'a>(record: &mut Record<'a>, text: &'a [u8]) {
+    let head = &text[..text.len().min(64)];
+    if memchr::memmem::find(head, b" denied ").is_some() {
+        record.outcome = Some(Deny);
+    } else if memchr::memmem::find(head, b" granted ").is_some() {
+        record.outcome = Some(Allow);
+    }
+    if let Some((_, rest)) = super::sshd::split(text, b"{ ")
+        && let Some((permissions, _)) = super::sshd::split(rest, b" }")
+    {
+        record.set(Field::EventReason, permissions);
+    }
+}
+
+#[cfg(test)]
+mod tests;
