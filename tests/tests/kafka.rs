@@ -496,7 +496,7 @@ fn the_probe_says_what_is_wrong() -> Result<()> {
         for (sink, sentence) in &cases {
             policy(stand.room, sink).write(&stand.room.policy())?;
             let (said, status) = stand.agent.probe()?;
-        let well = status.success();
+            let well = status.success();
             let line = said.lines().find(|line| line.starts_with("sink stream: ")).unwrap_or(&said);
             println!("{line}");
             if !line.contains(sentence) || well != sentence.contains("partitions") || said.contains("-secret") {

@@ -252,7 +252,7 @@ impl Engine {
             self.lanes.iter().any(|l| l.plan.encoding == Encoding::Original && group.lanes.contains(&l.number));
         // The end of a line whose beginning is in a file of which nothing is known.
         let piece_at = (record.joining && record.envelope == 0 && record.begins_at == 0).then_some(0);
-        let kind = source.settings.format;
+        let kind = stream.source.and_then(|i| self.plan.sources.get(i)).map(|s| s.settings.format);
         let counters = &mut self.counters;
         frame(&framing, &mut self.scratch, group.at, bytes, from, finished, |r| {
             // What was not whole when the switch was lifted is not left out.
@@ -276,7 +276,7 @@ impl Engine {
                         partial: r.partial
                             || (Some(r.offset) == piece_at
                                 && r.fragment.is_none()
-                                && !format::parses_alone(kind, r.text)),
+                                && kind.is_some_and(|kind| !format::parses_alone(kind, r.text))),
                     },
                     &mut chunk.data,
                     originals,

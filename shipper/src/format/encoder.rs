@@ -11,9 +11,7 @@ use super::settings::{Error, Kind, Meaning, Settings, Verdict};
 use super::time::{Clock, rfc3339};
 use super::v2ray_forgery::Forgery;
 use super::v2ray_usage::FanOut;
-use super::{
-    Frame, StreamInfo, host_log, json, kubernetes_audit, qurl_connector, softether, text, v2ray, v2ray_usage,
-};
+use super::{Frame, StreamInfo, host_log, json, kubernetes_audit, qurl_connector, softether, text, v2ray, v2ray_usage};
 
 /// Encodes the records of one stream.
 #[derive(Debug)]
