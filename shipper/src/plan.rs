@@ -85,6 +85,9 @@ pub enum SinkKind {
     Stdout,
     /// RFC 5424 over TLS, TCP or UDP.
     Syslog(waybill_crds::SyslogSink),
+    /// Amazon CloudWatch Logs.
+    #[cfg(feature = "aws")]
+    CloudWatch(waybill_crds::CloudWatch),
 }
 
 /// Settings of a `File` sink.
@@ -127,6 +130,8 @@ impl SinkPlan {
             SinkKind::File(file) => file.path.display().to_string(),
             SinkKind::Stdout => "stdout".to_owned(),
             SinkKind::Syslog(syslog) => syslog.address.clone(),
+            #[cfg(feature = "aws")]
+            SinkKind::CloudWatch(cloud) => format!("{} {}", cloud.region, cloud.log_group),
         }
     }
 
@@ -136,6 +141,8 @@ impl SinkPlan {
             SinkKind::File(_) => "File",
             SinkKind::Stdout => "Stdout",
             SinkKind::Syslog(_) => "Syslog",
+            #[cfg(feature = "aws")]
+            SinkKind::CloudWatch(_) => "CloudWatch",
         }
     }
 

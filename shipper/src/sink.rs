@@ -6,6 +6,8 @@
 use crate::plan::SinkKind;
 
 mod backoff;
+#[cfg(feature = "aws")]
+pub mod cloudwatch;
 mod failure;
 pub mod file;
 mod parcel;
@@ -44,6 +46,8 @@ pub fn run(queue: Queue, kind: SinkKind, context: Context) {
         SinkKind::File(plan) => file::run(queue, &plan, context.encoding),
         SinkKind::Stdout => stdout::run(queue, std::io::stdout(), context.encoding),
         SinkKind::Syslog(plan) => syslog::run(queue, &plan, &context),
+        #[cfg(feature = "aws")]
+        SinkKind::CloudWatch(plan) => cloudwatch::run(queue, &plan, &context),
     }
 }
 
@@ -53,5 +57,7 @@ pub fn probe(kind: &SinkKind, context: &Context) -> Result<String, Failure> {
         SinkKind::File(plan) => file::probe(plan),
         SinkKind::Stdout => Ok("standard output needs nothing".to_owned()),
         SinkKind::Syslog(plan) => syslog::probe(plan, context),
+        #[cfg(feature = "aws")]
+        SinkKind::CloudWatch(plan) => cloudwatch::probe(plan),
     }
 }

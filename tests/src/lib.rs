@@ -9,6 +9,7 @@ pub mod agent;
 pub mod arrived;
 pub mod book;
 pub mod certificates;
+pub mod cloudwatch;
 pub mod demo;
 pub mod face;
 pub mod gate;

@@ -286,69 +286,64 @@ fn encoding_original_sends_the_line_as_it_was() -> Result<()> {
     Ok(())
 }
 
-/// The receiver is killed with -9 again and again under load. What it had taken from its kernel and not written is lost with it, as
-/// far as it is not among the last mebibyte, which goes again.
+/// The receiver is killed with -9 again and again under load. What its kernel had taken and it had not written is lost with it, as far
+/// as it is not among the last mebibyte, which goes again.
 #[test]
 fn a_killed_receiver_costs_no_more_than_what_is_stated() -> Result<()> {
+    const KILLS: usize = 6;
+    const EACH: usize = 10_000;
     for program in programs("killed receiver")? {
         room::within("syslog-killed", |room| {
             let mut receiver = Receiver::new(program, Transport::Tcp, &room.path().join("receiver"))?;
             receiver.start()?;
             let mut scene = Scene::with(room, &policy(room, sink(&receiver.address(), "Tcp")))?;
             let mut live = scene.create("app.log")?;
-            scene.write(&mut live, MANY)?;
             scene.start()?;
             let mut rng = Rng::from_env("killed receiver");
-            let mut kills = 0;
-            let done = |scene: &Scene<'_>| -> Result<bool> {
-                Ok(scene.agent.asker().lanes()?.iter().all(|lane| lane.term("pending").bytes == 0))
-            };
-            while !done(&scene)? && kills < 10 {
-                // A random time is the point: the blow must not depend on what the receiver does.
-                thread::sleep(Duration::from_millis(rng.within(50..400)));
+            for _ in 0..KILLS {
+                scene.write(&mut live, EACH)?;
+                // A random time is the point: the blow must not depend on what the receiver does. A connection is on trial for 1 s.
+                thread::sleep(Duration::from_millis(rng.within(900..1500)));
                 receiver.kill()?;
                 receiver.start()?;
-                kills += 1;
             }
             await_delivered(&mut scene)?;
-            // One more while nothing is under way: an idle connection repeats what its receiver may not have written.
-            receiver.kill()?;
-            receiver.start()?;
-            let last = receiver.messages()?.len();
-            scene.write(&mut live, 1)?;
-            await_delivered(&mut scene)?;
-            await_true("the receiver writes again", SOON, || Ok(receiver.messages()?.len() > last))?;
-            let mut before = 0;
-            await_true("the receiver is through", SOON, || {
+            let (mut before, mut since) = (0, Instant::now());
+            await_true("the receiver is through", LONG, || {
                 let now = receiver.messages()?.len();
-                Ok(std::mem::replace(&mut before, now) == now && now > last)
+                if std::mem::replace(&mut before, now) != now {
+                    since = Instant::now();
+                }
+                Ok(now > 0 && since.elapsed() > Duration::from_secs(3))
             })?;
             let mut numbers: Vec<u64> = Vec::new();
-            let mut broken = 0;
+            let mut torn = 0;
             for raw in receiver.messages()? {
                 // A kill tears the line that the receiver was writing, and the next one follows on it.
                 let Ok(message) = Message::parse(&raw) else {
-                    broken += 1;
+                    torn += 1;
                     continue;
                 };
                 let read = arrived::output([message.body.as_slice()]);
                 match read.records.first() {
                     Some(record) => numbers.push(arrived::number(record.text.bytes(), 1)?),
-                    None => broken += read.malformed.len(),
+                    None => torn += read.malformed.len(),
                 }
             }
             let came = numbers.len();
             numbers.sort_unstable();
             numbers.dedup();
-            let lost = MANY + 1 - numbers.len();
+            let lost = KILLS * EACH - numbers.len();
+            let again = came - numbers.len();
             println!(
-                "{} killed {kills} times: {lost} of {MANY} records lost, {} came again, {broken} torn by the receiver",
+                "{} killed {KILLS} times under load: {lost} of {} records lost, {again} came again, {torn} torn by it",
                 program.name(),
-                came - numbers.len()
+                KILLS * EACH
             );
-            ensure!(broken <= 2 * (kills + 1), "{broken} broken messages");
-            ensure!(kills > 0, "it was through before it could be killed");
-            ensure!(lost <= broken, "{lost} records are lost, {broken} torn");
+            ensure!(torn <= 2 * KILLS, "{torn} torn messages");
+            ensure!(again > 0, "nothing came again: no connection broke with anything confirmed");
+            // At most what a receiving kernel holds (6 MiB by default) beyond the mebibyte, each time, in records of 600 bytes at least.
+            ensure!(lost <= KILLS * (5 << 20) / 600, "{lost} records are lost");
             scene.stop()
         })?;
     }
@@ -421,11 +416,14 @@ fn a_slow_receiver_gets_no_acknowledgement_ahead_and_a_switch_stops_the_rest() -
             Ok(scene.agent.asker().lanes()?.iter().map(|lane| lane.term("acknowledged").records).sum())
         };
         // Nobody reads: only what fits into the peer's kernel counts.
-        let mut before = u64::MAX;
+        await_true("something comes", SOON, || Ok(peer.peek(&mut [0; 64])? > 0))?;
+        let (mut before, mut since) = (0, Instant::now());
         await_true("the peer's kernel is full", SOON, || {
-            thread::sleep(Duration::from_millis(500));
             let now = acknowledged(&scene)?;
-            Ok(now > 0 && std::mem::replace(&mut before, now) == now)
+            if std::mem::replace(&mut before, now) != now {
+                since = Instant::now();
+            }
+            Ok(since.elapsed() > Duration::from_secs(3))
         })?;
         ensure!(before < MANY as u64 / 2, "{before} records are acknowledged and nobody has read one");
         let resident = scene.agent.resident()?;

@@ -228,6 +228,8 @@ fn resolve_sink(
             SinkKind::File(file_plan(file, default_path))
         }
         crds::SinkType::Syslog if let Some(syslog) = &sink.syslog => SinkKind::Syslog(syslog.clone()),
+        #[cfg(feature = "aws")]
+        crds::SinkType::CloudWatch if let Some(cloud) = &sink.cloud_watch => SinkKind::CloudWatch(cloud.clone()),
         other => {
             return Err(skipped(
                 &format!("{path}.type"),
