@@ -17,7 +17,7 @@ export WAYBILL_SKIPS := $(RUN)/skips
 # Appends to the log; the totals are summed from it even when a test fails.
 tee = 2>&1 | tee -a $(LOG)
 
-.PHONY: help demo test test-unit test-integration torture bench lint fmt build clean-run setup
+.PHONY: help demo test test-unit test-integration test-cluster torture bench lint fmt build clean-run setup
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -30,6 +30,7 @@ test: clean-run lint ## all that must pass: lint, unit tests, integration tests 
 	@status=0; \
 	$(MAKE) --no-print-directory test-unit TOTAL=no || status=1; \
 	$(MAKE) --no-print-directory test-integration TOTAL=no || status=1; \
+	$(MAKE) --no-print-directory test-cluster TOTAL=no || status=1; \
 	scripts/totals $(LOG) $(WAYBILL_SKIPS) && exit $$status
 
 test-unit: setup ## the tests beside the code
@@ -41,6 +42,20 @@ test-unit: setup ## the tests beside the code
 test-integration: setup build ## the agent as a black box; root sees more of it
 	@$(if $(TOTAL),,$(MAKE) --no-print-directory clean-run)
 	@$(CARGO) test --workspace --test '*' --no-fail-fast -- --nocapture $(tee)
+	@$(if $(TOTAL),,scripts/totals $(LOG) $(WAYBILL_SKIPS))
+
+# Each test program runs inside the cluster; cargo itself stays outside.
+WITHIN := --config "target.'cfg(unix)'.runner = ['$(CURDIR)/tests/cluster/cluster', 'run']"
+CLUSTER_IMAGES := $(CARGO_TARGET_DIR)/debug/waybill $(CARGO_TARGET_DIR)/debug/waybill-operator
+
+test-cluster: build ## a real Kubernetes of two nodes, without Docker: the CRD, the agents, the operator; needs root and Go 1.26
+	@$(if $(TOTAL),,$(MAKE) --no-print-directory clean-run)
+	@if why=$$(CACHE=$(CACHE) tests/cluster/cluster lacks); then \
+		$(CARGO) build --package waybill-operator && \
+		$(CARGO) test --package waybill-tests --test 'cluster_*' --no-run && \
+		CACHE=$(CACHE) tests/cluster/cluster with $(CLUSTER_IMAGES) -- \
+		$(CARGO) test $(WITHIN) --package waybill-tests --test 'cluster_*' --no-fail-fast -- --ignored --nocapture --test-threads=1 $(tee); \
+	else echo "SKIPPED: test-cluster: $$why"; echo "test-cluster: $$why" >> $(WAYBILL_SKIPS); fi
 	@$(if $(TOTAL),,scripts/totals $(LOG) $(WAYBILL_SKIPS))
 
 torture: setup build clean-run ## conservation under violence, with at least 1,000 kills

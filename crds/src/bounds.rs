@@ -29,6 +29,8 @@ pub const ENDPOINTS: usize = 16;
 pub const ENTRIES: usize = 32;
 /// Characters of a value that is compared or looked up: a drop rule's text, a field path, an annotation's value.
 pub const VALUE_LENGTH: usize = 256;
+/// Nodes that a status names as lost.
+pub const LOST_NODES: usize = 64;
 /// Bytes of a document.
 pub const DOCUMENT_BYTES: usize = 1024 * 1024;
 

@@ -33,6 +33,8 @@ static SCHEMA: LazyLock<Value> = LazyLock::new(schema::annotated);
 pub struct Document {
     /// `metadata.name`; empty if it can't be read.
     pub name: String,
+    /// `metadata.generation`, which the API server raises with each change of the spec; `None` on a bare host.
+    pub generation: Option<i64>,
     /// The spec, if no finding is an error. Entries that were skipped are not in it, but the lists of sinks may name them.
     pub spec: Option<AuditPolicySpec>,
     /// Everything that is wrong, in the order of the text.
@@ -89,6 +91,8 @@ pub fn read(text: &str) -> Document {
     let switches = switches::switches(&root);
     let name = root.get("metadata").and_then(|metadata| metadata.get("name")).and_then(Node::as_str);
     let name = name.unwrap_or_default().to_owned();
+    let generation = root.get("metadata").and_then(|metadata| metadata.get("generation"));
+    let generation = generation.and_then(|generation| generation.to_value().as_i64());
 
     let mut walk = Walk { findings, ..Walk::default() };
     // What follows a broken place is not there to be judged.
@@ -96,7 +100,7 @@ pub fn read(text: &str) -> Document {
     let mut findings = walk.findings;
     findings.sort_by_key(|finding| finding.line);
     let broken = findings.iter().any(|finding| finding.severity == Severity::Error);
-    Document { name, spec: spec.filter(|_| !broken), findings, switches }
+    Document { name, generation, spec: spec.filter(|_| !broken), findings, switches }
 }
 
 fn judged(walk: &mut Walk, root: &Node) -> Option<AuditPolicySpec> {

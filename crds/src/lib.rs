@@ -54,5 +54,5 @@ pub use sink::{
     SinkType, SyslogSink, SyslogTransport,
 };
 pub use source::{Envelope, FileSource, ListenTransport, Source, SourceType, StartAt, SyslogSource};
-pub use status::{AuditPolicyStatus, Nodes, SinkState, SinkStatus};
+pub use status::{AuditPolicyStatus, LostNode, Nodes, SinkState, SinkStatus};
 pub use validate::validate;

@@ -31,7 +31,7 @@ pub struct AuditPolicyStatus {
 }
 
 /// How many nodes run an agent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Nodes {
     /// Nodes that should run one.
@@ -46,6 +46,26 @@ pub struct Nodes {
     /// Nodes that are gone and had bytes pending.
     #[serde(default)]
     pub lost_with_pending: i32,
+    /// Which nodes these are, at most 64. One that comes back, or that has been gone for 7 days, leaves the list.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = crate::bounds::LOST_NODES),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub lost: Vec<LostNode>,
+}
+
+/// A node that is gone and had bytes pending.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LostNode {
+    /// The node's name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// When it was found to be gone.
+    pub since: Time,
+    /// Bytes that were pending when its agent was last heard, in the lane that lacked most.
+    pub pending_bytes: i64,
 }
 
 /// The state of one sink.

@@ -19,6 +19,7 @@ use crate::engine::report::Report;
 use crate::engine::{Engine, Event, Now, Setup};
 use crate::lane::kill_switch::{Effect, Scope, Switch};
 use crate::plan::resolve::{Resolved, resolve};
+use crate::rotate::worker::Archivist;
 use crate::sink::Secrets;
 use crate::source::lease;
 use crate::source::watch::Watch;
@@ -27,7 +28,7 @@ use crate::state::ledger::Action;
 use crate::state::store::{self, Store};
 use crate::state::{lock, log};
 
-use files::Watched;
+use files::{SwitchFile, Watched};
 use sinks::Sinks;
 
 /// How often the policy's file and the local switches are looked at.
@@ -44,6 +45,8 @@ pub struct Options {
     pub state_dir: Option<PathBuf>,
     /// Where secrets are mounted.
     pub secrets_dir: Option<PathBuf>,
+    /// Where kill switches are ordered apart from the policy, such as by the annotation of a pod.
+    pub switch_file: Option<PathBuf>,
     /// Folders below which paths are opened from.
     pub read_roots: Vec<PathBuf>,
     /// `WAYBILL_ENABLED=false`.
@@ -115,6 +118,7 @@ pub struct Agent {
     events: Sender<Event>,
     handle: Handle,
     watched: Watched,
+    switch_file: SwitchFile,
     drain: Duration,
     _lock: lock::Lock,
 }
@@ -126,7 +130,10 @@ impl Agent {
         let mut watched = Watched::new(&options.file, options.secrets_dir.as_deref());
         let text = watched.read().map_err(io(format!("read {}", options.file.display())))?;
         let Resolved { plan, findings, .. } = resolve(&text, options.state_dir.as_deref(), options.archive.as_deref());
-        let Some(plan) = plan else { return Err(Error::Policy { path: options.file, findings }) };
+        let Some(mut plan) = plan else { return Err(Error::Policy { path: options.file, findings }) };
+        let mut switch_file = SwitchFile::new(options.switch_file.as_deref());
+        let notice = switch_file.changed().unwrap_or_default();
+        plan.heed(&notice);
         findings.iter().for_each(|f| tracing::warn!(path = f.path, line = f.line, "{}; {}", f.message, f.remedy));
         let state_dir = options.state_dir.clone().unwrap_or_else(|| Path::new("/var/lib/waybill").join(&plan.policy));
         std::fs::create_dir_all(&state_dir).map_err(io(format!("make the state directory {}", state_dir.display())))?;
@@ -142,7 +149,7 @@ impl Agent {
             machine,
             read_roots: options.read_roots.clone(),
             own: vec![state_dir.clone()],
-            own_stems: Vec::new(),
+            own_stems: machine::own_logs().into_iter().collect(),
             own_files: machine::own_outputs(),
         };
         let drain = Duration::from_secs(plan.limits.drain_seconds);
@@ -163,9 +170,29 @@ impl Agent {
         let fields = json!({"version": env!("CARGO_PKG_VERSION"), "pid": std::process::id(), "torn": opened.torn});
         store.enter(now.wall, Action::Started, format!("waybill {} started", env!("CARGO_PKG_VERSION")), &fields);
         let mut engine = Engine::new(store, setup, plan, outlets, watch, now);
+        engine.handle(Event::Notice(notice), now);
+        let tell = events.clone();
+        engine.set_archivist(
+            Archivist::spawn(move |done| {
+                let _sent = tell.send(Event::Rotated(done));
+            })
+            .map_err(io("start the archivist"))?,
+        );
         engine.handle(Event::Local(local_switch(&options, &state_dir)), now);
         let handle = Handle { events: events.clone(), turned: Arc::default(), started: Instant::now() };
-        Ok(Some(Self { options, state_dir, engine, sinks, inbox, events, handle, watched, drain, _lock: lock }))
+        Ok(Some(Self {
+            options,
+            state_dir,
+            engine,
+            sinks,
+            inbox,
+            events,
+            handle,
+            watched,
+            switch_file,
+            drain,
+            _lock: lock,
+        }))
     }
 
     /// For whoever asks how the agent is.
@@ -175,7 +202,19 @@ impl Agent {
 
     /// Ships until `stop`, then brings home what is under way.
     pub fn run(self, stop: &AtomicBool) -> Result<(), Error> {
-        let Self { options, state_dir, engine, mut sinks, inbox, events, handle, mut watched, drain, _lock } = self;
+        let Self {
+            options,
+            state_dir,
+            engine,
+            mut sinks,
+            inbox,
+            events,
+            handle,
+            mut watched,
+            mut switch_file,
+            drain,
+            _lock,
+        } = self;
         let turned = Arc::clone(&handle.turned);
         let started = handle.started;
         let (done, finished) = bounded(1);
@@ -197,6 +236,9 @@ impl Agent {
             if now != local {
                 local.clone_from(&now);
                 let _sent = events.send(Event::Local(now));
+            }
+            if let Some(notice) = switch_file.changed() {
+                let _sent = events.send(Event::Notice(notice));
             }
             if let Some(text) = watched.changed() {
                 reload(&text, &options, &mut sinks, &events);
@@ -266,7 +308,7 @@ fn finish(engine: Engine, state_dir: &Path) {
 fn reload(text: &std::io::Result<String>, options: &Options, sinks: &mut Sinks, events: &Sender<Event>) {
     let event = match text {
         Ok(text) => {
-            let Resolved { plan, findings, switches } =
+            let Resolved { plan, findings, generation, switches } =
                 resolve(text, options.state_dir.as_deref(), options.archive.as_deref());
             findings.iter().for_each(|f| tracing::warn!(path = f.path, line = f.line, "{}; {}", f.message, f.remedy));
             match plan {
@@ -274,10 +316,12 @@ fn reload(text: &std::io::Result<String>, options: &Options, sinks: &mut Sinks, 
                     let outlets = sinks.apply(&plan);
                     Event::Apply(Box::new(plan), outlets)
                 }
-                None => Event::Refused(findings.iter().map(ToString::to_string).collect(), switches),
+                None => Event::Refused(findings.iter().map(ToString::to_string).collect(), switches, generation),
             }
         }
-        Err(error) => Event::Refused(vec![format!("failed to read {}: {error}", options.file.display())], Vec::new()),
+        Err(error) => {
+            Event::Refused(vec![format!("failed to read {}: {error}", options.file.display())], Vec::new(), 0)
+        }
     };
     let _sent = events.send(event);
 }

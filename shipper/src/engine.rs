@@ -2,7 +2,8 @@
 //!
 //! One thread owns all of it, so there are no locks and one order of events. It does no work of its own: each phase is a file.
 //! [`reconcile`] compares the folders with what is known, [`classify`] says which stream a file is, [`pass`] reads and hands over,
-//! [`settle`] moves cursors, [`ending`] ends streams, [`switches`] and [`reload`] change what may pass and what there is,
+//! [`settle`] moves cursors, [`ending`] ends streams, [`rotate`] makes archives of live files,
+//! [`retain`] removes what is no longer kept, [`protect`] keeps the file system's attributes on it, [`switches`] and [`reload`] change what may pass and what there is,
 //! [`report`] says how it is.
 //!
 //! Nothing reaches a lane before the frontier that covers it is durable: whatever happens afterwards, no other content can come to
@@ -13,9 +14,12 @@ mod control;
 mod ending;
 mod joining;
 mod pass;
+mod protect;
 mod reconcile;
 mod reload;
 pub mod report;
+mod retain;
+mod rotate;
 mod settle;
 mod switches;
 
@@ -27,7 +31,8 @@ use std::time::{Duration, Instant};
 use crate::lane::kill_switch::Switch;
 use crate::lane::track::Tracks;
 use crate::lane::{Delivery, Gate, Outlet, Settlement};
-use crate::plan::{Plan, SinkPlan};
+use crate::plan::{Notice, Plan, SinkPlan};
+use crate::rotate::worker::Done;
 use crate::source::discover::Discovery;
 use crate::source::frame::Scratch;
 use crate::source::stream::Stream;
@@ -65,10 +70,15 @@ pub enum Event {
     Settled(Settlement),
     /// A new policy, and the sinks that are new or changed.
     Apply(Box<Plan>, Vec<(String, Outlet)>),
-    /// A policy was refused, for these reasons. The kill switches that could be read in it count.
-    Refused(Vec<String>, Vec<Switch>),
+    /// A policy was refused, for these reasons. The kill switches that could be read in it count, unless others are of a later
+    /// generation than this.
+    Refused(Vec<String>, Vec<Switch>, i64),
+    /// Kill switches were ordered apart from the policy.
+    Notice(Notice),
     /// The local kill switch as it is now.
     Local(Option<Switch>),
+    /// The archivist did something.
+    Rotated(Done),
     /// Bring everything that is under way home, until then.
     Drain(Instant),
     /// Someone wants to know.
@@ -186,6 +196,16 @@ pub struct Engine {
     last_read: usize,
     /// The switches as they were last given, so that a reload keeps the local one.
     local: Option<Switch>,
+    /// The switches that were last ordered apart from the policy, so that a reload of an older one keeps them.
+    notice: Notice,
+    /// Rotation of live files.
+    rotations: rotate::Rotations,
+    /// Attributes of the file system on what is protected.
+    protection: protect::Protection,
+    /// Removal of what is no longer kept.
+    retention: retain::Retention,
+    /// A file that goes on with a stream whose front was cut off, as `decide` found it.
+    cut_continues: Option<(StreamId, FileKey)>,
 }
 
 impl Engine {
@@ -252,8 +272,14 @@ impl Engine {
             last_read: 0,
             newest: HashMap::new(),
             local: None,
+            notice: Notice::default(),
+            rotations: rotate::Rotations::default(),
+            protection: protect::Protection::default(),
+            retention: retain::Retention::default(),
+            cut_continues: None,
         };
         engine.resume_streams(now);
+        engine.resume_archives(now);
         engine.apply(plan, outlets, now);
         engine
     }
@@ -284,11 +310,17 @@ impl Engine {
                 self.settle(&settlement, now);
             }
             Event::Apply(plan, outlets) => self.apply(*plan, outlets, now),
-            Event::Refused(reasons, switches) => self.refuse(&reasons, switches, now),
+            Event::Refused(reasons, switches, generation) => self.refuse(&reasons, switches, generation, now),
+            Event::Notice(notice) => {
+                self.plan.heed(&notice);
+                self.notice = notice;
+                self.set_switches(now);
+            }
             Event::Local(switch) => {
                 self.local = switch;
                 self.set_switches(now);
             }
+            Event::Rotated(done) => self.rotated(done, now),
             Event::Drain(until) => self.draining = Some(until),
             Event::Report(answer) => {
                 // Whoever asked may have gone away meanwhile.
@@ -311,6 +343,9 @@ impl Engine {
             self.stuck = false;
         }
         self.end_streams(now);
+        self.rotate(now);
+        self.retain(now);
+        self.protect(now);
         let mut busy = false;
         if self.draining.is_none() && !self.stuck {
             busy = self.pass_all(now);

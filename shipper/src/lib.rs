@@ -10,6 +10,7 @@ pub mod format;
 pub mod lane;
 pub mod observe;
 pub mod plan;
+pub mod rotate;
 pub mod sink;
 pub mod source;
 pub mod state;

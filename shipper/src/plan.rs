@@ -4,8 +4,12 @@ pub mod resolve;
 
 use std::path::PathBuf;
 
+use waybill_crds::Cycle;
+
 use crate::format;
 use crate::lane::kill_switch::Switch;
+use crate::rotate::reopen::Reopen;
+use crate::rotate::retain::Bounds;
 use crate::sink::{Context, Secrets};
 use crate::source::envelope::Envelope;
 use crate::source::pattern::Pattern;
@@ -17,6 +21,8 @@ pub struct Plan {
     pub policy: String,
     /// BLAKE3 of the policy's text, in hex.
     pub digest: String,
+    /// The generation of the kill switches; 0 on a bare host.
+    pub generation: i64,
     /// Bounds.
     pub limits: Limits,
     /// In the policy's order: a file belongs to the first that matches it.
@@ -27,6 +33,28 @@ pub struct Plan {
     pub switches: Vec<Switch>,
     /// Switches that are not engaged, with who lifted them and why.
     pub lifted: Vec<Switch>,
+}
+
+/// Kill switches that are ordered apart from a policy's document: all of them as they are at a generation.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Notice {
+    /// The generation of the policy that they were taken from.
+    pub generation: i64,
+    /// The engaged ones.
+    pub switches: Vec<Switch>,
+    /// Those that are not engaged, with who lifted them and why.
+    pub lifted: Vec<Switch>,
+}
+
+impl Plan {
+    /// Takes the switches of a notice that is newer than the plan.
+    pub fn heed(&mut self, notice: &Notice) {
+        if notice.generation > self.generation {
+            self.generation = notice.generation;
+            self.switches.clone_from(&notice.switches);
+            self.lifted.clone_from(&notice.lifted);
+        }
+    }
 }
 
 /// Bounds of one agent.
@@ -57,6 +85,12 @@ pub struct SourcePlan {
     pub start_now: bool,
     /// Grammar and what goes with it.
     pub settings: format::Settings,
+    /// How its files are rotated; `None` = by someone else.
+    pub rotation: Option<RotationPlan>,
+    /// How long its archives and rotated files are kept; `None` = until someone else removes them.
+    pub retention: Option<Bounds>,
+    /// Which of its files the file system protects.
+    pub protect: waybill_crds::Protect,
 }
 
 /// Where to deliver.
@@ -109,18 +143,28 @@ pub struct FilePlan {
     pub max_total_size: u64,
 }
 
-/// When a file is rotated whatever its size.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Cycle {
-    /// Never.
-    #[default]
-    None,
-    /// At the full hour.
-    Hour,
-    /// At midnight.
-    Day,
-    /// At the first of a month.
-    Month,
+/// How a source's live files become archives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RotationPlan {
+    /// By which means.
+    pub mode: RotationMode,
+    /// A live file is rotated when it is as large as this, in bytes.
+    pub max_size: u64,
+    /// And when this turns, in the source's time zone.
+    pub cycle: Cycle,
+    /// How archives are compressed.
+    pub compression: crate::source::decompress::Compression,
+    /// Where they are put; `None` = beside the live file.
+    pub folder: Option<PathBuf>,
+}
+
+/// By which means a source's files are rotated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RotationMode {
+    /// What is archived is cut from the front of the live file.
+    Collapse,
+    /// The live file is renamed, and its writer made to open a new one.
+    Rename(Reopen),
 }
 
 impl SinkPlan {

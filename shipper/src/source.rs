@@ -3,6 +3,7 @@
 //! [`discover`] finds the files, [`identity`] says which stream a file is, [`stream`] reads it, [`decompress`] and [`envelope`]
 //! take off what others put around the lines, and [`frame`] cuts them. [`digest`] and [`lease`] are what identity stands on.
 
+pub mod archived;
 pub mod decompress;
 pub mod digest;
 pub mod discover;

@@ -64,6 +64,11 @@ impl Policy {
         self.with("killSwitch", switch(false, "Hold", reason))
     }
 
+    /// The document as a value.
+    pub fn value(&self) -> Value {
+        self.0.clone()
+    }
+
     /// The document.
     pub fn text(&self) -> String {
         format!("{:#}\n", self.0)
@@ -122,7 +127,10 @@ pub fn file(name: &str, path: &Path) -> Value {
 pub fn with(mut value: Value, pointer: &str, new: Value) -> Value {
     let mut at = &mut value;
     for key in pointer.split('/').skip(1) {
-        at = &mut at[key];
+        at = match (at.is_array(), key.parse::<usize>()) {
+            (true, Ok(index)) => &mut at[index],
+            _ => &mut at[key],
+        };
     }
     *at = new;
     value

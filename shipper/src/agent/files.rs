@@ -3,6 +3,8 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::plan::{Notice, resolve};
+
 /// A policy longer than this is not one, in bytes.
 const MAX: u64 = 2 << 20;
 
@@ -56,6 +58,42 @@ impl Watched {
             }
             Ok(_) => Some(text),
         }
+    }
+}
+
+/// The kill switches that are ordered apart from the policy, in a file of their own.
+#[derive(Default)]
+pub(super) struct SwitchFile {
+    path: Option<PathBuf>,
+    stamp: Stamp,
+}
+
+impl SwitchFile {
+    pub(super) fn new(path: Option<&Path>) -> Self {
+        Self { path: path.map(Path::to_owned), stamp: Stamp::new() }
+    }
+
+    /// What the file orders, if it changed since it was read. An empty file, as Kubernetes makes it without an annotation, orders
+    /// nothing.
+    pub(super) fn changed(&mut self) -> Option<Notice> {
+        let path = self.path.as_deref()?;
+        let stamp = stamp_of(path);
+        if self.stamp == stamp {
+            return None;
+        }
+        let text = match read_bounded(path) {
+            Ok(text) => text,
+            Err(error) => {
+                tracing::warn!(%error, path = %path.display(), "failed to read the ordered kill switches; it is tried again");
+                return None;
+            }
+        };
+        self.stamp = stamp;
+        let notice = resolve::notice(&text);
+        if notice.is_none() && !text.trim().is_empty() {
+            tracing::warn!(path = %path.display(), "the ordered kill switches cannot be read; those of the policy count");
+        }
+        notice
     }
 }
 
@@ -117,5 +155,26 @@ mod tests {
         assert_eq!(watched.changed().unwrap().unwrap(), "c");
         std::fs::remove_file(path("v3/policy.yaml")).unwrap();
         assert!(watched.changed().unwrap().is_err());
+    }
+
+    #[test]
+    fn ordered_switches_are_read_once_and_nothing_is_guessed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("switches.json");
+        let mut file = SwitchFile::new(Some(&path));
+        assert_eq!(file.changed(), None);
+        std::fs::write(&path, "").unwrap();
+        assert_eq!(file.changed(), None);
+        std::fs::write(
+            &path,
+            r#"{"metadata": {"generation": 7}, "spec": {"killSwitch": {"engaged": true, "reason": "leak", "requestedBy": "me"}}}"#,
+        )
+        .unwrap();
+        let notice = file.changed().unwrap();
+        assert_eq!((notice.generation, notice.switches.len(), notice.switches[0].reason.as_str()), (7, 1, "leak"));
+        assert_eq!(file.changed(), None);
+        std::fs::write(&path, "{\"metadata\": {\"generation\": \"x\"}, ").unwrap();
+        assert_eq!(file.changed(), None);
+        assert_eq!(SwitchFile::new(None).changed(), None);
     }
 }

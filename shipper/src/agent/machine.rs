@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::AsFd as _;
+use std::path::PathBuf;
 
 use crate::source::root::Look;
 use crate::state::entry::FileKey;
@@ -19,6 +20,13 @@ pub(super) fn identity() -> String {
     let id = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
     let id = id.trim();
     if id.is_empty() { format!("host:{}", host_name()) } else { format!("machine-id:{id}") }
+}
+
+/// How the paths of the logs begin that Kubernetes writes for the agents: those of this one, and of others that might ship
+/// this one's. `POD_NAMESPACE` is the agents' own namespace.
+pub(super) fn own_logs() -> Option<PathBuf> {
+    let namespace = std::env::var("POD_NAMESPACE").ok().filter(|name| !name.is_empty())?;
+    Some(PathBuf::from(format!("/var/log/pods/{namespace}_")))
 }
 
 /// The files behind standard output and standard error, if they are files.

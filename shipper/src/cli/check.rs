@@ -1,5 +1,7 @@
 //! `waybill check`: every mistake of a policy, with its place and its remedy.
 
+mod rotation;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -83,6 +85,7 @@ impl CheckArgs {
                 }
             }
             println!("source {}: {files} files", source.name);
+            wrong += rotation::probe(source, index, &discovery, now.wall);
         }
         let secrets = Secrets::new(self.secrets_dir.clone());
         for sink in &plan.sinks {

@@ -1,5 +1,6 @@
 //! `waybill inspect`: the state of an agent, read where it lies, whether the agent runs or not.
 
+mod archives;
 mod dead_letters;
 mod model;
 mod page;
@@ -26,11 +27,12 @@ Examples:
   waybill inspect                                         the only policy of this machine
   waybill inspect --state-dir /var/lib/waybill/edge --ledger 50
   waybill inspect --json | jq '.ledger[] | select(.action == \"loss\")'
+  waybill inspect archives                                whether any was altered, cut, replaced or removed
   waybill inspect dead-letters --sink search              what a sink refused, and why
   waybill inspect dead-letters --sink search --retry      send it again, under the same ids
   waybill inspect repair                                  keep what still checks of a damaged state
 
-Exit status: 0 done, 1 the state is damaged or cannot be read, 2 the arguments are wrong."
+Exit status: 0 done, 1 the state or an archive is damaged or cannot be read, 2 the arguments are wrong."
 )]
 pub struct InspectArgs {
     /// Where the agent keeps its state [default: the only folder below /var/lib/waybill]
@@ -51,6 +53,7 @@ pub struct InspectArgs {
 #[derive(Debug, Subcommand)]
 #[expect(missing_docs, reason = "each is explained at its arguments, where its help comes from")]
 pub enum What {
+    Archives(archives::ArchivesArgs),
     Repair(repair::RepairArgs),
     DeadLetters(dead_letters::DeadLettersArgs),
 }
@@ -72,6 +75,7 @@ impl InspectArgs {
         };
         match &self.what {
             None => self.show(&dir),
+            Some(What::Archives(_)) => archives::run(&dir, self.json),
             Some(What::Repair(_)) => repair::run(&dir),
             Some(What::DeadLetters(args)) => args.run(&dir, self.json),
         }

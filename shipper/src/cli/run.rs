@@ -21,6 +21,9 @@ pub struct RunArgs {
     /// Where secrets are mounted: <DIR>/<secret>/<key>.
     #[arg(long, value_name = "DIR")]
     pub secrets_dir: Option<PathBuf>,
+    /// Kill switches beside the policy's, such as from a pod's annotation: those of the higher generation count.
+    #[arg(long, value_name = "FILE")]
+    pub switch_file: Option<PathBuf>,
     /// Where metrics, health and status are served.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9464")]
     pub listen: String,
@@ -40,6 +43,7 @@ impl RunArgs {
             file: self.file,
             state_dir: self.state_dir,
             secrets_dir: self.secrets_dir,
+            switch_file: self.switch_file,
             read_roots: self.read_root,
             disabled: std::env::var("WAYBILL_ENABLED")
                 .is_ok_and(|v| matches!(v.to_ascii_lowercase().as_str(), "false" | "0" | "no" | "off")),

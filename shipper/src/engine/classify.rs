@@ -70,6 +70,10 @@ impl Engine {
             }
         };
         self.pending.remove(&look.key);
+        if candidate.is_archive {
+            self.unusable.insert(look.key, (look.size, look.modified));
+            return;
+        }
         match self.decide(&candidate, found, look, now) {
             Ok(Decision::New { begins_at }) => self.begin(path, found, look, candidate, begins_at, now),
             Ok(Decision::Continues(id)) => self.continue_in(id, path, look, candidate, now),
@@ -123,6 +127,9 @@ impl Engine {
         let records: Vec<(StreamId, StreamRecord)> =
             alike(self).into_iter().filter_map(|id| Some((id, self.store.model().streams.get(&id)?.clone()))).collect();
         let borrowed: Vec<(StreamId, &StreamRecord)> = records.iter().map(|(id, r)| (*id, r)).collect();
+        if let Some(id) = self.cut_stream(candidate, &source, &look.key, now) {
+            return Ok(Decision::Continues(id));
+        }
         if borrowed.is_empty() && !compressed {
             return Ok(Decision::New { begins_at: 0 });
         }
@@ -194,7 +201,7 @@ impl Engine {
     }
 
     /// Opens a stream's file if need be and looks whether it is still what it was.
-    fn refresh(&mut self, id: StreamId, now: Now) {
+    pub(super) fn refresh(&mut self, id: StreamId, now: Now) {
         let Some(record) = self.store.model().streams.get(&id).cloned() else { return };
         if record.phase != 0 || !self.streams.get(&id).is_some_and(Stream::is_readable) {
             return;
@@ -345,7 +352,9 @@ impl Engine {
         stream.key = look.key;
         stream.place = Place::At(path.to_owned());
         stream.compression = candidate.compression;
-        stream.base = 0;
+        // What was cut away is in archives: the file goes on where the cut left it.
+        let cut = record.base > 0 && self.cut_continues.take() == Some((id, look.key));
+        stream.base = if cut { record.base } else { 0 };
         stream.finished = compressed;
         stream.modified = look.modified;
         stream.changed = now.mono;
@@ -357,7 +366,7 @@ impl Engine {
                 Err(error) => tracing::warn!(path = %path.display(), %error, "failed to measure a compressed file"),
             }
         } else {
-            stream.size = candidate.len;
+            stream.size = stream.base + candidate.len;
         }
         stream.open(candidate.file);
         let name = record.source.clone();

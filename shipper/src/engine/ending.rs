@@ -59,7 +59,7 @@ impl Engine {
     }
 
     /// Whether a file lies aside: its writer has gone on elsewhere.
-    fn is_aside(&self, id: StreamId, record: &StreamRecord) -> bool {
+    pub(super) fn is_aside(&self, id: StreamId, record: &StreamRecord) -> bool {
         let Some(stream) = self.streams.get(&id) else { return false };
         match &stream.place {
             Place::Moved(_) | Place::Unlinked => true,
@@ -95,7 +95,7 @@ impl Engine {
     }
 
     /// Everything of a stream is settled in every lane.
-    fn is_settled(&self, id: StreamId, record: &StreamRecord) -> bool {
+    pub(super) fn is_settled(&self, id: StreamId, record: &StreamRecord) -> bool {
         let mut tracks = self.lanes.iter().filter_map(|l| l.tracks.get(&id)).peekable();
         tracks.peek().is_some() && tracks.all(|t| t.under_way() == 0 && t.settled == record.frontier)
     }
@@ -119,6 +119,9 @@ impl Engine {
         let Some(record) = self.store.model().streams.get(&id).cloned() else { return };
         let age = now.mono.duration_since(since);
         if age < GIVE_UP || (self.may_turn_up(&record) && age < GIVE_UP_AT_LAST) {
+            return;
+        }
+        if self.owes_archived(id, &record) {
             return;
         }
         let Some(stream) = self.streams.get(&id) else { return };

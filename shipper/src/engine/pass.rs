@@ -80,7 +80,7 @@ impl Engine {
         let Some(record) = self.store.model().streams.get(&id).cloned() else { return Step::Drained };
         let Some(source) = self.streams.get(&id).and_then(|s| s.source) else { return Step::Drained };
         let Some(name) = self.plan.sources.get(source).map(|s| s.name.clone()) else { return Step::Drained };
-        if self.holds_for_predecessor(id, now) {
+        if self.streams.get(&id).is_some_and(|s| s.cutting) || self.holds_for_predecessor(id, now) {
             return Step::Blocked;
         }
         // A lane that is full or held now still wants the rest later, also if nothing else happens to the file.
@@ -98,10 +98,21 @@ impl Engine {
                     self.started_over(id, now);
                     return Step::Drained;
                 }
+                Err(ReadError::Missing { to }) => {
+                    blocked = true;
+                    self.lose_missing(id, &record, &group.lanes, to, now);
+                }
                 Err(ReadError::Io(error)) => {
                     blocked = true;
                     self.in_trouble(id, &error);
                 }
+            }
+        }
+        if blocked && self.reads_ahead(id, &record) {
+            // No lane takes anything, but what is to leave the live file must be known record by record.
+            let ahead = Group { at: record.frontier, lanes: Vec::new(), discard: None, upto: None };
+            if matches!(self.read_for(id, &record, &ahead, None, now), Ok(true)) {
+                return Step::Moved(self.last_read);
             }
         }
         if blocked { Step::Blocked } else { Step::Drained }
@@ -131,7 +142,8 @@ impl Engine {
             let range = cursor.and_then(|c| c.discard.iter().find(|r| r.to > track.sent.offset));
             let discard = range.filter(|r| r.from <= track.sent.offset).map(|r| r.to);
             let upto = range.filter(|r| r.from > track.sent.offset).map(|r| r.from);
-            let held = effect == Effect::Hold || (effect == Effect::Discard && discard.is_none());
+            let pressed = self.is_pressed(&lane.plan.kind, lane.plan.required);
+            let held = pressed || effect == Effect::Hold || (effect == Effect::Discard && discard.is_none());
             let full = if discard.is_some() { track.under_way() > 0 } else { lane.weight >= window };
             if held || full {
                 others = true;
@@ -156,14 +168,22 @@ impl Engine {
         stop: Option<u64>,
         now: Now,
     ) -> Result<bool, ReadError> {
-        self.open(id, now)?;
-        let suffix = self.joined_suffix(record)?;
         let from = group.at.read_from();
+        let archived = self.streams.get(&id).is_some_and(|s| s.is_archived(from));
+        if !archived {
+            self.open(id, now)?;
+        }
+        let suffix = self.joined_suffix(record)?;
         let mut filled;
         loop {
             let Some(stream) = self.streams.get_mut(&id) else { return Ok(false) };
-            filled = stream.read(record, from, &mut self.buffer)?;
-            let at_end = filled < self.buffer.len();
+            filled = if archived {
+                stream.read_archived(from, &mut self.buffer)?
+            } else {
+                stream.read(record, from, &mut self.buffer)?
+            };
+            // The end of an archive is not the end of the stream.
+            let at_end = !archived && filled < self.buffer.len();
             if let Some(suffix) = suffix.as_ref().filter(|_| at_end) {
                 // Its own bytes end where the joined ones begin; what was passed of those is not needed again.
                 let passed = from.saturating_sub(record.joined_at) as usize;

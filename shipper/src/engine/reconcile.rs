@@ -191,7 +191,8 @@ impl Engine {
         let frontier = record.frontier.offset;
         let joined = if record.is_joined() { record.joined_len } else { 0 };
         let Some(stream) = self.streams.get_mut(&id) else { return };
-        if stream.compression != crate::source::decompress::Compression::None {
+        // While it may be cut, its size says nothing; it is looked at again at once.
+        if stream.compression != crate::source::decompress::Compression::None || stream.cutting {
             return;
         }
         let size = stream.base + look.size + joined;

@@ -22,13 +22,14 @@ const KEEP_NS: i64 = 7 * 86_400 * 1_000_000_000;
 
 impl Engine {
     /// A policy could not be put in force; the one before goes on. The kill switches that could be read in it count.
-    pub(super) fn refuse(&mut self, reasons: &[String], switches: Vec<Switch>, now: Now) {
+    pub(super) fn refuse(&mut self, reasons: &[String], switches: Vec<Switch>, generation: i64, now: Now) {
         self.counters.policies_refused += 1;
         self.counters.refused_policy = Some(reasons.to_vec());
         let message =
             format!("the policy was refused, the one before goes on: {}", reasons.first().map_or("", String::as_str));
         self.store.enter(now.wall, Action::PolicyRefused, message, &json!({"reasons": reasons}));
-        for switch in switches {
+        let newer = generation >= self.plan.generation;
+        for switch in switches.into_iter().filter(|_| newer) {
             self.plan.switches.retain(|s| s.scope != switch.scope);
             self.plan.switches.push(switch);
         }
@@ -40,6 +41,7 @@ impl Engine {
         let mut outlets: HashMap<String, Outlet> = outlets.into_iter().collect();
         let known: Vec<String> = self.store.model().streams.values().map(|r| r.source.clone()).collect();
         let before = std::mem::replace(&mut self.plan, plan);
+        self.plan.heed(&self.notice);
         let told = json!({
             "policy": self.plan.policy, "digest": self.plan.digest,
             "sources": self.plan.sources.iter().map(|s| s.name.as_str()).collect::<Vec<_>>(),

@@ -254,6 +254,8 @@ pub struct Report {
     pub policy: String,
     /// BLAKE3 of the policy's text that is in force.
     pub digest: String,
+    /// The generation of the kill switches in force; 0 on a bare host.
+    pub switch_generation: i64,
     /// Why the newest policy is not in force.
     pub refused_policy: Option<Vec<String>>,
     /// Policies refused since the start.
@@ -309,6 +311,7 @@ impl Engine {
         let mut report = Report {
             policy: self.plan.policy.clone(),
             digest: self.plan.digest.clone(),
+            switch_generation: self.plan.generation,
             refused_policy: self.counters.refused_policy.clone(),
             policies_refused: self.counters.policies_refused,
             ready: !self.first_scan,

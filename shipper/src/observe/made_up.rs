@@ -64,6 +64,7 @@ pub(crate) fn report() -> Report {
         ..StreamReport::default()
     };
     Report {
+        switch_generation: 3,
         policy: "edge".into(),
         digest: "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef".into(),
         refused_policy: Some(vec!["/spec/sinks/0: unknown type".into()]),

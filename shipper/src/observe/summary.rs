@@ -15,12 +15,14 @@ struct Summary<'a> {
     version: &'a str,
     policy: &'a str,
     digest: &'a str,
+    /// The generation of the kill switches in force: the acknowledgement.
+    switch_generation: i64,
     ready: bool,
     /// The newest policy is not in force.
     policy_refused: bool,
     /// The state cannot be written.
     state_blocked: bool,
-    /// The engaged kill switches: to be there is the acknowledgement.
+    /// The engaged kill switches.
     kill_switches: Vec<Switch<'a>>,
     kill_switches_omitted: usize,
     /// Those in trouble first.
@@ -73,6 +75,7 @@ pub fn render(report: &Report) -> String {
         version: env!("CARGO_PKG_VERSION"),
         policy: &report.policy,
         digest: &report.digest,
+        switch_generation: report.switch_generation,
         ready: report.ready,
         policy_refused: report.refused_policy.is_some(),
         state_blocked: report.state_trouble.is_some(),

@@ -1,5 +1,7 @@
 //! From a document to a plan: what this release can do of it, and what it cannot.
 
+mod rotation;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -7,10 +9,10 @@ use jiff::tz::TimeZone;
 use waybill_crds as crds;
 use waybill_crds::{Document, Finding, Severity};
 
-use super::{Cycle, FilePlan, Limits, Plan, SinkKind, SinkPlan, SourcePlan};
+use super::{FilePlan, Limits, Notice, Plan, SinkKind, SinkPlan, SourcePlan};
 use crate::format;
 use crate::lane::kill_switch::{Effect, Scope, Switch};
-use crate::source::decompress::Compression;
+use crate::rotate::retain::Bounds;
 use crate::source::envelope::Envelope;
 use crate::source::pattern::Pattern;
 
@@ -21,16 +23,19 @@ pub struct Resolved {
     pub plan: Option<Plan>,
     /// Everything that is to be said about the document.
     pub findings: Vec<Finding>,
+    /// The document's generation; 0 on a bare host.
+    pub generation: i64,
     /// The engaged switches that could be read, even if there is no plan.
     pub switches: Vec<Switch>,
 }
 
 /// Resolves a policy's text. `state_dir` is where the default archive lives; `archive` moves it (`WAYBILL_FILE`).
 pub fn resolve(text: &str, state_dir: Option<&Path>, archive: Option<&Path>) -> Resolved {
-    let Document { name, spec, mut findings, switches } = crds::read(text);
+    let Document { name, generation, spec, mut findings, switches } = crds::read(text);
+    let generation = generation.unwrap_or_default();
     let lifted = with_state(&switches, false);
     let switches = with_state(&switches, true);
-    let Some(spec) = spec else { return Resolved { plan: None, findings, switches } };
+    let Some(spec) = spec else { return Resolved { plan: None, findings, generation, switches } };
     let mut sources = Vec::new();
     for (index, source) in spec.sources.iter().enumerate() {
         match resolve_source(source, &format!("spec.sources[{index}]"), &mut findings) {
@@ -71,8 +76,19 @@ pub fn resolve(text: &str, state_dir: Option<&Path>, archive: Option<&Path>) -> 
     };
     let broken = findings.iter().any(|f| f.severity == Severity::Error);
     let digest = blake3::hash(text.as_bytes()).to_hex().to_string();
-    let plan = Plan { policy: name, digest, limits, sources, sinks, switches: switches.clone(), lifted };
-    Resolved { plan: (!broken).then_some(plan), findings, switches }
+    let plan = Plan { policy: name, digest, generation, limits, sources, sinks, switches: switches.clone(), lifted };
+    Resolved { plan: (!broken).then_some(plan), findings, generation, switches }
+}
+
+/// Reads kill switches that are ordered apart from a policy's document. They are written like one, of which the generation and the
+/// switches count; `None` if there is no generation in it.
+pub fn notice(text: &str) -> Option<Notice> {
+    let Document { generation, switches, .. } = crds::read(text);
+    Some(Notice {
+        generation: generation?,
+        switches: with_state(&switches, true),
+        lifted: with_state(&switches, false),
+    })
 }
 
 fn error(path: &str, message: &str, remedy: &str) -> Finding {
@@ -130,20 +146,7 @@ fn resolve_source(source: &crds::Source, path: &str, findings: &mut Vec<Finding>
             "write format: Text to ship its lines as they are",
         )
     })?;
-    if source.rotation.mode != crds::RotationMode::Observe {
-        findings.push(skipped(
-            &format!("{path}.rotation.mode"),
-            format!("this release does not rotate sources; the files of {} are followed as with Observe", source.name),
-            "write mode: Observe, and let logrotate or the program rotate",
-        ));
-    }
-    if source.retention.is_some() || !source.protect.is_off() {
-        let message = format!(
-            "this release neither removes nor protects the files of sources; those of {} are left alone",
-            source.name
-        );
-        findings.push(skipped(&format!("{path}.retention"), message, "leave retention and protect out"));
-    }
+    let rotation = rotation::resolve(source, path, findings);
     let compile = |field: &str, list: &[String]| -> Result<Vec<Pattern>, Finding> {
         let each = |(i, text): (usize, &String)| {
             Pattern::new(text).map_err(|e| {
@@ -161,7 +164,7 @@ fn resolve_source(source: &crds::Source, path: &str, findings: &mut Vec<Finding>
             error(&format!("{path}.timeZone"), &e.to_string(), "write an IANA name such as Europe/Berlin")
         })?,
         None => TimeZone::try_system().unwrap_or_else(|_| {
-            if matches!(kind, format::Kind::V2RayAccess | format::Kind::V2RayError) {
+            if kind.is_local() {
                 findings.push(Finding {
                     severity: Severity::Warning,
                     path: format!("{path}.timeZone"),
@@ -205,6 +208,9 @@ fn resolve_source(source: &crds::Source, path: &str, findings: &mut Vec<Finding>
         },
         start_now: file.start_at == crds::StartAt::Now,
         settings,
+        rotation,
+        retention: source.retention.as_ref().map(bounds),
+        protect: source.protect.clone(),
     })
 }
 
@@ -251,23 +257,24 @@ fn resolve_sink(
     })
 }
 
+fn bounds(retention: &crds::Retention) -> Bounds {
+    Bounds {
+        max_age_days: retention.max_age_days,
+        max_files: retention.max_files,
+        max_total_size: retention.max_total_size.map_or(0, |s| s.0),
+        min_free: retention.min_free,
+        evict: retention.on_pressure == crds::OnPressure::Evict,
+    }
+}
+
 fn file_plan(file: Option<&crds::FileSink>, default_path: &Path) -> FilePlan {
     let rotation = file.map(|f| f.rotation.clone()).unwrap_or_default();
     let retention = file.map(|f| f.retention.clone()).unwrap_or_default();
     FilePlan {
         path: file.map_or_else(|| default_path.to_owned(), |f| PathBuf::from(&f.path)),
         max_size: rotation.max_size.0,
-        cycle: match rotation.cycle {
-            crds::Cycle::None => Cycle::None,
-            crds::Cycle::Hour => Cycle::Hour,
-            crds::Cycle::Day => Cycle::Day,
-            crds::Cycle::Month => Cycle::Month,
-        },
-        compression: match rotation.compression {
-            crds::Compression::None => Compression::None,
-            crds::Compression::Gzip => Compression::Gzip,
-            crds::Compression::Zstd => Compression::Zstd,
-        },
+        cycle: rotation.cycle,
+        compression: rotation.compression.into(),
         max_age_days: retention.max_age_days,
         max_files: retention.max_files,
         max_total_size: retention.max_total_size.map_or(0, |s| s.0),

@@ -20,7 +20,8 @@ impl Compression {
     pub fn detect(head: &[u8]) -> Self {
         match head {
             [0x1f, 0x8b, 0x08, ..] => Self::Gzip,
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
+            // A frame, or a skippable one before it.
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
             _ => Self::None,
         }
     }
@@ -40,6 +41,16 @@ impl Compression {
             1 => Self::Gzip,
             2 => Self::Zstd,
             _ => Self::None,
+        }
+    }
+}
+
+impl From<waybill_crds::Compression> for Compression {
+    fn from(compression: waybill_crds::Compression) -> Self {
+        match compression {
+            waybill_crds::Compression::None => Self::None,
+            waybill_crds::Compression::Gzip => Self::Gzip,
+            waybill_crds::Compression::Zstd => Self::Zstd,
         }
     }
 }

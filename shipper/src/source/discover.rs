@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{Dir, FileType};
 
+use crate::rotate::piece::TEMPORARY;
+
 use super::pattern::{Captures, Pattern};
 use super::root::{Error, FileKind, Look, Root};
 
@@ -292,6 +294,10 @@ impl Discovery {
                 if self.found_by(&child, &mut Vec::new()).is_none() && !self.may_descend(&child) {
                     continue;
                 }
+                // The kubelet links every container's log once more, in /var/log/containers.
+                if link && std::fs::read_link(&child).is_ok_and(|target| self.is_own(&target)) {
+                    continue;
+                }
                 kind = match root.look_through(&child).map(|l| l.kind) {
                     Ok(FileKind::File) => FileType::RegularFile,
                     Ok(FileKind::Folder) => FileType::Directory,
@@ -348,7 +354,10 @@ impl Discovery {
     }
 
     fn is_own(&self, path: &Path) -> bool {
-        self.own.iter().any(|o| path.starts_with(o))
+        // An archive that is being written, of whatever agent.
+        let temporary = path.file_name().is_some_and(|n| n.as_bytes().starts_with(TEMPORARY.as_bytes()));
+        temporary
+            || self.own.iter().any(|o| path.starts_with(o))
             || self.own_stems.iter().any(|s| path.as_os_str().as_bytes().starts_with(s.as_os_str().as_bytes()))
     }
 }

@@ -8,6 +8,7 @@ use std::io;
 use std::ops::ControlFlow;
 
 use crate::format::record_hash;
+use crate::rotate::header;
 use crate::state::StreamId;
 use crate::state::entry::{Position, StreamRecord};
 
@@ -26,6 +27,8 @@ pub struct Candidate {
     pub head: Vec<u8>,
     /// Its plain length; for a compressed file only after it was read to its end.
     pub len: u64,
+    /// It says of itself that it is an archive that an agent made.
+    pub is_archive: bool,
 }
 
 /// What reading a candidate found.
@@ -44,7 +47,11 @@ impl Candidate {
         let n = read_full(&file, &mut head, 0)?;
         head.truncate(n);
         let compression = Compression::detect(&head);
-        let mut candidate = Self { file, compression, head, len: size };
+        let is_archive = header::is_archive(&head) || header::is_plain_archive(&file);
+        let mut candidate = Self { file, compression, head, len: size, is_archive };
+        if is_archive {
+            return Ok(candidate);
+        }
         if compression != Compression::None {
             let mut decoder = candidate.reader()?;
             let mut head = vec![0; HEAD];
@@ -132,7 +139,9 @@ impl Candidate {
             match stream.holds(record, at, &buffer[..n]) {
                 Ok(true) => {}
                 Ok(false) => return Ok(false),
-                Err(super::stream::ReadError::StartedOver) => return Ok(false),
+                Err(super::stream::ReadError::StartedOver | super::stream::ReadError::Missing { .. }) => {
+                    return Ok(false);
+                }
                 Err(super::stream::ReadError::Io(error)) => return Err(error),
             }
         }

@@ -15,6 +15,7 @@ use crate::format::Encoder;
 use crate::state::StreamId;
 use crate::state::entry::{FileKey, FrontierPut, Position, StreamRecord};
 
+use super::archived::Archives;
 use super::decompress::{Compression, Decoder};
 use super::digest::{self, BLOCK, Digest, HEAD};
 use super::envelope::Envelope;
@@ -46,6 +47,12 @@ pub enum ReadError {
     /// The file holds other bytes than those that were read before.
     #[error("the file started over")]
     StartedOver,
+    /// The bytes were in an archive that is gone.
+    #[error("the archive that held these bytes is gone")]
+    Missing {
+        /// The first place from which on there are bytes again.
+        to: Position,
+    },
     /// The operating system refused.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -105,6 +112,10 @@ pub struct Stream {
     pub trouble: Option<String>,
     /// Encodes its records.
     pub encoder: Option<Box<Encoder>>,
+    /// Its live file may be cut at this moment: nothing is read from it.
+    pub cutting: bool,
+    /// Where the bytes are that its live file no longer has.
+    pub archives: Archives,
     file: Option<File>,
     decoder: Option<Decoder>,
     front: Option<Box<Front>>,
@@ -146,6 +157,9 @@ impl Stream {
             active: true,
             trouble: None,
             encoder: None,
+            // Whether it was cut before a crash is found out before anything is read.
+            cutting: record.cut.is_some(),
+            archives: Archives::default(),
             file: None,
             decoder: None,
             front: None,
@@ -247,6 +261,14 @@ impl Stream {
 
     /// Reads from a logical offset as much as there is, up to all of `buffer`.
     fn read_at(&mut self, from: u64, buffer: &mut [u8]) -> Result<usize, ReadError> {
+        if self.cutting {
+            return Err(io::Error::from(io::ErrorKind::ResourceBusy).into());
+        }
+        if from < self.base && self.compression == Compression::None {
+            let n = self.archives.read(from, buffer)?;
+            let Some(rest) = buffer.get_mut(n..).filter(|rest| !rest.is_empty()) else { return Ok(n) };
+            return Ok(n + self.read_at(from + n as u64, rest)?);
+        }
         let Some(file) = &self.file else { return Err(io::Error::from(io::ErrorKind::NotFound).into()) };
         if self.compression != Compression::None {
             if self.decoder.as_ref().is_none_or(|d| d.at() > from) {
@@ -273,6 +295,21 @@ impl Stream {
             }
         }
         Ok(filled)
+    }
+
+    /// Whether the bytes at a place are in an archive and not in the live file.
+    pub fn is_archived(&self, from: u64) -> bool {
+        from < self.base && self.compression == Compression::None
+    }
+
+    /// Reads bytes that the live file no longer has, as far as one archive goes. They need no comparing: archives have digests.
+    pub fn read_archived(&mut self, from: u64, buffer: &mut [u8]) -> Result<usize, ReadError> {
+        self.archives.read(from, buffer)
+    }
+
+    /// A second descriptor of its file, and what it holds now. Used to archive and to cut.
+    pub fn duplicate(&self) -> io::Result<Option<File>> {
+        self.file.as_ref().map(File::try_clone).transpose()
     }
 
     /// Reads like [`read_at`](Self::read_at), and makes sure that the file was still the stream when the bytes were taken.

@@ -15,7 +15,7 @@ pub struct Batch {
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Entry {
     /// What; absent if it is of a later release's kind.
-    #[prost(oneof = "Kind", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
+    #[prost(oneof = "Kind", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15")]
     pub kind: Option<Kind>,
 }
 
@@ -58,6 +58,12 @@ pub enum Kind {
     /// Whose state this is.
     #[prost(message, tag = "13")]
     NodePut(NodeRecord),
+    /// An archive as it is now.
+    #[prost(message, tag = "14")]
+    ArchivePut(ArchiveRecord),
+    /// An archive is gone.
+    #[prost(message, tag = "15")]
+    ArchiveGone(ArchiveGone),
 }
 
 /// The machine and the control stream that a state belongs to.
@@ -282,6 +288,99 @@ pub struct StreamRecord {
     /// See [`FrontierPut::lead_hash`].
     #[prost(fixed64, tag = "25")]
     pub lead_hash: u64,
+    /// A cut of its live file that is intended; whether it happened is told by the file.
+    #[prost(message, optional, tag = "27")]
+    pub cut: Option<Cut>,
+    /// When the content that is not archived began to be written, nanoseconds since 1970 UTC; 0 = with the stream.
+    #[prost(sint64, tag = "28")]
+    pub cycle_began: i64,
+    /// The place behind the last record that an archive holds.
+    #[prost(message, optional, tag = "29")]
+    pub archived: Option<Position>,
+    /// Path of the live file that this was, if it was renamed by us and is not archived yet; any bytes.
+    #[prost(bytes = "vec", tag = "30")]
+    pub renamed_from: Vec<u8>,
+    /// When it was renamed, nanoseconds since 1970 UTC.
+    #[prost(sint64, tag = "31")]
+    pub rotation: i64,
+}
+
+/// A cut of a live file's front that is intended.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Cut {
+    /// Logical offset of the file's first byte before it.
+    #[prost(uint64, tag = "1")]
+    pub base: u64,
+    /// Logical offset of the file's first byte after it.
+    #[prost(uint64, tag = "2")]
+    pub to: u64,
+    /// Physical address of the block at `to`.
+    #[prost(uint64, tag = "3")]
+    pub physical: u64,
+    /// BLAKE3 of that block.
+    #[prost(bytes = "vec", tag = "4")]
+    pub hash: Vec<u8>,
+    /// Bytes of a block.
+    #[prost(uint64, tag = "5")]
+    pub block: u64,
+}
+
+/// A file that holds a stretch of a stream which its live file may no longer have.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ArchiveRecord {
+    /// 1, 2, 3 …; never used again.
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    /// The stream's 16 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub stream: Vec<u8>,
+    /// Name of the source.
+    #[prost(string, tag = "3")]
+    pub source: String,
+    /// Path of the live file whose archive it is; any bytes.
+    #[prost(bytes = "vec", tag = "4")]
+    pub live: Vec<u8>,
+    /// Which bytes, and in which file; its digest is that of the file.
+    #[prost(message, required, tag = "5")]
+    pub extent: Extent,
+    /// Bytes on disk.
+    #[prost(uint64, tag = "6")]
+    pub size: u64,
+    /// The place of its first record.
+    #[prost(message, required, tag = "7")]
+    pub begin: Position,
+    /// The place behind its last record.
+    #[prost(message, required, tag = "8")]
+    pub end: Position,
+    /// When it was made, nanoseconds since 1970 UTC. Pieces of one rotation have the same `rotation`.
+    #[prost(sint64, tag = "9")]
+    pub made: i64,
+    /// When its rotation began, nanoseconds since 1970 UTC.
+    #[prost(sint64, tag = "10")]
+    pub rotation: i64,
+    /// 0 there, 1 about to get its name, 2 about to be removed.
+    #[prost(uint32, tag = "11")]
+    pub phase: u32,
+    /// It was made immutable.
+    #[prost(bool, tag = "12")]
+    pub immutable: bool,
+}
+
+impl ArchiveRecord {
+    /// [`phase`](Self::phase): complete under its name.
+    pub const THERE: u32 = 0;
+    /// [`phase`](Self::phase): complete, about to get its name.
+    pub const PLANNED: u32 = 1;
+    /// [`phase`](Self::phase): about to be removed.
+    pub const LEAVING: u32 = 2;
+}
+
+/// An archive is gone.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ArchiveGone {
+    /// Its number.
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
 }
 
 impl StreamRecord {

@@ -53,6 +53,18 @@ pub enum Action {
     StateEmpty,
     /// The state was repaired; what was left out is named.
     StateRepaired,
+    /// An archive is complete, and the bytes that it holds may leave the live file.
+    ArchiveMade,
+    /// An archive or a rotated file is about to be removed.
+    ArchiveRemoved,
+    /// The clock was set by more than an hour.
+    ClockStepped,
+    /// A file system has less free than the policy asks for, and nothing that may be removed.
+    Pressure,
+    /// A protected file is about to lose its attribute for as long as a cut takes.
+    ProtectionLifted,
+    /// A file cannot be rotated, protected or pruned as the policy says.
+    RotationRefused,
     /// Older entries were summarised.
     Summary,
 }
@@ -80,6 +92,12 @@ impl Action {
             Self::StateSetAside => "state_set_aside",
             Self::StateEmpty => "state_empty",
             Self::StateRepaired => "state_repaired",
+            Self::ArchiveMade => "archive_made",
+            Self::ArchiveRemoved => "archive_removed",
+            Self::ClockStepped => "clock_stepped",
+            Self::Pressure => "pressure",
+            Self::ProtectionLifted => "protection_lifted",
+            Self::RotationRefused => "rotation_refused",
             Self::Summary => "summary",
         }
     }

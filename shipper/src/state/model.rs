@@ -6,8 +6,8 @@ use prost::Message as _;
 
 use super::StreamId;
 use super::entry::{
-    Batch, CopyRecord, CursorRecord, Entry, FileKey, Kind, LaneRecord, LedgerRecord, NodeRecord, StreamRecord,
-    SwitchRecord, Tally,
+    ArchiveRecord, Batch, CopyRecord, CursorRecord, Entry, FileKey, Kind, LaneRecord, LedgerRecord, NodeRecord,
+    StreamRecord, SwitchRecord, Tally,
 };
 use super::ledger;
 
@@ -35,6 +35,10 @@ pub struct Model {
     pub switches: BTreeMap<String, SwitchRecord>,
     /// Files that are copies.
     pub copies: HashMap<FileKey, CopyRecord>,
+    /// The archives by number.
+    pub archives: BTreeMap<u64, ArchiveRecord>,
+    /// Number of the last archive that was ever entered, as far as entries of it are left.
+    pub archives_last: u64,
     /// Entries of kinds that this release does not know.
     pub unknown: u64,
 }
@@ -107,6 +111,13 @@ impl Model {
                 self.copies.remove(&key);
             }
             Kind::NodePut(record) => self.node = record,
+            Kind::ArchivePut(record) => {
+                self.archives_last = self.archives_last.max(record.number);
+                self.archives.insert(record.number, record);
+            }
+            Kind::ArchiveGone(gone) => {
+                self.archives.remove(&gone.number);
+            }
         }
     }
 
@@ -131,6 +142,7 @@ impl Model {
         self.cursors.values().for_each(|r| out.push(Kind::CursorPut(r.clone())));
         self.switches.values().for_each(|r| out.push(Kind::SwitchPut(r.clone())));
         self.copies.values().for_each(|r| out.push(Kind::CopyPut(r.clone())));
+        self.archives.values().for_each(|r| out.push(Kind::ArchivePut(r.clone())));
         self.ledger.iter().for_each(|r| out.push(Kind::Ledger(r.clone())));
         out.finish()
     }

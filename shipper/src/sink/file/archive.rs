@@ -1,36 +1,22 @@
-//! Archives: their names, their compression and their number.
-//!
-//! Names are as SoftEther's: `audit.log` becomes `audit_20261122.log` with a daily cycle (`_2026112215` hourly is written
-//! `_20261122_15`, monthly `_202611`), and the second of one cycle `audit_20261122~01.log`. Without a cycle only the number is there:
-//! `audit~01.log`. Compressed ones have `.gz` or `.zst` behind that. No archive is ever overwritten.
+//! Archives: their names (see [`cycle`]), their compression and their number.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use super::sync_folder;
-use crate::plan::{Cycle, FilePlan};
+use crate::plan::FilePlan;
+use crate::rotate::cycle::{self, LiveName};
+use crate::rotate::header;
 use crate::source::decompress::Compression;
-
-/// What the comment field of our gzip headers says: a source never takes such a file up.
-pub const COMMENT: &str = "waybill archive";
 
 /// Whether a new cycle has begun since a file was opened.
 pub fn is_due(plan: &FilePlan, opened: &jiff::Zoned, now: &jiff::Zoned) -> bool {
-    plan.cycle != Cycle::None && stamp(plan.cycle, opened) != stamp(plan.cycle, now)
-}
-
-fn stamp(cycle: Cycle, at: &jiff::Zoned) -> String {
-    match cycle {
-        Cycle::None => String::new(),
-        Cycle::Hour => at.strftime("_%Y%m%d_%H").to_string(),
-        Cycle::Day => at.strftime("_%Y%m%d").to_string(),
-        Cycle::Month => at.strftime("_%Y%m").to_string(),
-    }
+    cycle::turned(plan.cycle, opened, now)
 }
 
 /// The archives of one file.
@@ -64,23 +50,9 @@ impl Archives {
     }
 
     fn next_name(&self, opened: &jiff::Zoned) -> io::Result<PathBuf> {
-        let stamp = stamp(self.plan.cycle, opened);
-        let (stem, extension) = parts(&self.plan.path);
         let taken: Vec<String> = names(&self.plan.path)?.into_iter().map(|(name, _)| name).collect();
-        let first = u32::from(self.plan.cycle == Cycle::None);
-        // After the highest number there ever was, as far as it can be seen: numbers keep the order.
-        let mut number = first;
-        for name in &taken {
-            let Some(rest) = name.strip_prefix(&format!("{stem}{stamp}")) else { continue };
-            if let Some(digits) = rest.strip_prefix('~') {
-                let digits: String = digits.chars().take_while(char::is_ascii_digit).collect();
-                number = number.max(digits.parse::<u32>().map_or(0, |n| n + 1));
-            } else if rest.starts_with(&extension) {
-                number = number.max(1);
-            }
-        }
-        let split = if number == 0 { String::new() } else { format!("~{number:02}") };
-        Ok(self.plan.path.with_file_name(format!("{stem}{stamp}{split}{extension}")))
+        let name = LiveName::of(&self.plan.path).next(self.plan.cycle, opened, taken.iter().map(String::as_str));
+        Ok(self.plan.path.with_file_name(name))
     }
 
     /// Compresses and prunes, one worker at a time.
@@ -107,48 +79,31 @@ impl Drop for Archives {
     }
 }
 
-/// Stem and extension with its dot: `audit` and `.log`.
-fn parts(path: &Path) -> (String, String) {
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let extension = path.extension().map_or_else(String::new, |e| format!(".{}", e.to_string_lossy()));
-    (stem, extension)
-}
-
 /// The archives beside a live file, with their paths.
 pub fn names(live: &Path) -> io::Result<Vec<(String, PathBuf)>> {
-    let (stem, extension) = parts(live);
+    let live_name = LiveName::of(live);
     let mut out = Vec::new();
-    let folder = live.parent().unwrap_or(Path::new("."));
-    for entry in std::fs::read_dir(folder)? {
+    for entry in std::fs::read_dir(live.parent().unwrap_or(Path::new(".")))? {
         let entry = entry?;
-        let Ok(name) = entry.file_name().into_string() else { continue };
-        let Some(rest) = name.strip_prefix(&stem) else { continue };
-        let plain = rest.trim_end_matches(".gz").trim_end_matches(".zst");
-        let Some(middle) = plain.strip_suffix(extension.as_str()) else { continue };
-        // A stamp or a number, nothing that someone else named.
-        if middle.is_empty()
-            || !middle.starts_with(['_', '~'])
-            || !middle.chars().all(|c| c.is_ascii_digit() || c == '_' || c == '~')
+        if let Ok(name) = entry.file_name().into_string()
+            && live_name.is_archive(&name)
         {
-            continue;
+            out.push((name, entry.path()));
         }
-        out.push((name, entry.path()));
     }
     Ok(out)
 }
 
 fn compress_all(plan: &FilePlan) -> io::Result<()> {
-    let suffix = match plan.compression {
-        Compression::None => return Ok(()),
-        Compression::Gzip => ".gz",
-        Compression::Zstd => ".zst",
-    };
+    if plan.compression == Compression::None {
+        return Ok(());
+    }
     for (name, path) in names(&plan.path)? {
         if name.ends_with(".gz") || name.ends_with(".zst") {
             continue;
         }
         let mut target = path.clone().into_os_string();
-        target.push(suffix);
+        target.push(cycle::suffix(plan.compression));
         compress(&path, Path::new(&target), plan.compression)?;
         std::fs::remove_file(&path)?;
         sync_folder(&path)?;
@@ -167,11 +122,14 @@ fn compress(from: &Path, to: &Path, compression: Compression) -> io::Result<()> 
     let file = match compression {
         Compression::None => return Ok(()),
         Compression::Gzip => {
-            let mut encoder = flate2::GzBuilder::new().comment(COMMENT).write(file, flate2::Compression::default());
+            let mut encoder =
+                flate2::GzBuilder::new().comment(header::MARK).write(file, flate2::Compression::default());
             io::copy(&mut reader, &mut encoder)?;
             encoder.finish()?
         }
         Compression::Zstd => {
+            let mut file = file;
+            file.write_all(&header::skippable_frame(header::MARK))?;
             let mut encoder = zstd::Encoder::new(file, 3)?;
             encoder.include_checksum(true)?;
             io::copy(&mut reader, &mut encoder)?;
@@ -210,6 +168,8 @@ fn prune(plan: &FilePlan) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::io::Read as _;
+
+    use waybill_crds::Cycle;
 
     use super::*;
 
@@ -263,18 +223,5 @@ mod tests {
         archives.rotate(&jiff::Zoned::now()).unwrap();
         archives.finish();
         assert_eq!(listed(dir.path()), ["audit-copy.log", "audit~02.log.gz"]);
-    }
-
-    #[test]
-    fn cycles_follow_the_calendar() {
-        let at = |text: &str| -> jiff::Zoned { text.parse().unwrap() };
-        let dir = Path::new("/nowhere");
-        let hour = plan(dir, Cycle::Hour, 0);
-        // The hour that is repeated in autumn is one cycle: nothing is overwritten, because numbers count up.
-        let (first, again) = (at("2026-10-25T02:30+02:00[Europe/Berlin]"), at("2026-10-25T02:30+01:00[Europe/Berlin]"));
-        assert!(!is_due(&hour, &first, &again));
-        assert!(is_due(&hour, &first, &at("2026-10-25T03:00+01:00[Europe/Berlin]")));
-        assert!(is_due(&plan(dir, Cycle::Month, 0), &first, &at("2026-11-01T00:00[Europe/Berlin]")));
-        assert!(!is_due(&plan(dir, Cycle::None, 0), &first, &at("2027-11-01T00:00[Europe/Berlin]")));
     }
 }

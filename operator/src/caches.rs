@@ -1,0 +1,148 @@
+//! What the API server has, watched and kept in memory, so that a look at a policy asks it nothing.
+//!
+//! Of Secrets only the metadata is asked for: the operator never sees what is in them.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::{BoxFuture, join_all};
+use futures::{FutureExt as _, StreamExt as _};
+use k8s_openapi::api::core::v1::{Pod, Secret};
+use kube::api::{ApiResource, DynamicObject, PartialObjectMeta};
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::reflector::Store;
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, Client, Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
+use tokio::sync::Notify;
+use waybill_crds::AuditPolicy;
+
+use crate::build::Kind;
+use crate::names;
+use crate::queue::Queue;
+use crate::settings::Settings;
+
+/// How long changes of what a policy owns are gathered before it is looked at.
+const GATHER: Duration = Duration::from_millis(50);
+/// How long changes that concern several policies are gathered.
+const GATHER_ALL: Duration = Duration::from_millis(250);
+
+/// The caches.
+#[derive(Clone)]
+pub struct Caches {
+    /// The policies.
+    pub policies: Store<DynamicObject>,
+    /// What the operator made, by kind.
+    pub owned: BTreeMap<Kind, Store<DynamicObject>>,
+    /// The metadata of the Secrets in the agents' namespace.
+    pub secrets: Store<PartialObjectMeta<Secret>>,
+    /// The agents' pods.
+    pub pods: Store<Pod>,
+}
+
+/// Where policies are.
+pub fn policy_resource() -> ApiResource {
+    ApiResource::erase::<AuditPolicy>(&())
+}
+
+impl Caches {
+    /// Makes the caches. They are filled by the tasks that come with them, which never end; `pods_changed` is told of every
+    /// change of a pod.
+    pub fn new(
+        client: &Client,
+        settings: &Settings,
+        queue: &Arc<Queue>,
+        pods_changed: &Arc<Notify>,
+    ) -> (Self, Vec<BoxFuture<'static, ()>>) {
+        let namespace = &settings.agents_namespace;
+        let mut tasks = Vec::new();
+        let ours = format!("{}={}", names::MANAGED_BY_LABEL, names::MANAGER);
+
+        let resource = policy_resource();
+        let api = Api::<DynamicObject>::all_with(client.clone(), &resource);
+        let policies = Writer::new(resource);
+        let known = policies.as_reader();
+        let (told, own) = (known.clone(), Arc::clone(queue));
+        tasks.push(watch(api, watcher::Config::default(), policies, move |object| {
+            own.add(&object.name_any(), Duration::ZERO);
+            // What one policy owns, another may not.
+            told.state().iter().for_each(|other| own.add(&other.name_any(), GATHER_ALL));
+        }));
+
+        let mut owned = BTreeMap::new();
+        for kind in Kind::ALL {
+            let resource = kind.resource();
+            let api = Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &resource);
+            let writer = Writer::new(resource);
+            owned.insert(kind, writer.as_reader());
+            let queue = Arc::clone(queue);
+            tasks.push(watch(api, watcher::Config::default().labels(&ours), writer, move |object| {
+                // The policy has no namespace, whatever that of its objects is.
+                if let Some(policy) = object.labels().get(names::POLICY_LABEL) {
+                    queue.add(policy, GATHER);
+                }
+            }));
+        }
+
+        let secrets = Writer::<PartialObjectMeta<Secret>>::new(());
+        let (reader, told, all) = (secrets.as_reader(), known.clone(), Arc::clone(queue));
+        let api = Api::<PartialObjectMeta<Secret>>::namespaced(client.clone(), namespace);
+        tasks.push(watch(api, watcher::Config::default(), secrets, move |_| {
+            told.state().iter().for_each(|policy| all.add(&policy.name_any(), GATHER_ALL));
+        }));
+
+        let pods = Writer::<Pod>::new(());
+        let (pods_reader, changed) = (pods.as_reader(), Arc::clone(pods_changed));
+        let api = Api::<Pod>::namespaced(client.clone(), namespace);
+        tasks.push(watch(api, watcher::Config::default().labels(&ours), pods, move |_| changed.notify_waiters()));
+
+        (Self { policies: known, owned, secrets: reader, pods: pods_reader }, tasks)
+    }
+
+    /// Waits until every cache holds what the API server had.
+    pub async fn synced(&self) {
+        let mut all: Vec<BoxFuture<'_, bool>> = vec![
+            self.policies.wait_until_ready().map(|ready| ready.is_ok()).boxed(),
+            self.secrets.wait_until_ready().map(|ready| ready.is_ok()).boxed(),
+            self.pods.wait_until_ready().map(|ready| ready.is_ok()).boxed(),
+        ];
+        all.extend(self.owned.values().map(|store| store.wait_until_ready().map(|ready| ready.is_ok()).boxed()));
+        if !join_all(all).await.into_iter().all(|ready| ready) {
+            // A watch ends only with the process.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Keeps a cache, and tells of each object that changed after the first list.
+fn watch<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    mut writer: Writer<K>,
+    changed: impl Fn(&K) + Send + 'static,
+) -> BoxFuture<'static, ()>
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K::DynamicType: Clone + Eq + Hash + Send + Sync,
+{
+    async move {
+        let mut events = watcher(api, config).default_backoff().boxed();
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(event) => {
+                    let event = event.modify(|object| object.managed_fields_mut().clear());
+                    writer.apply_watcher_event(&event);
+                    if let Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) = &event {
+                        changed(object);
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "a watch was interrupted; it goes on"),
+            }
+        }
+    }
+    .boxed()
+}

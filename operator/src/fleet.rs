@@ -1,0 +1,206 @@
+//! The agents: what they are told, and what they say.
+//!
+//! A policy's [`Order`] is what its agents should have in force. Whoever is known not to have it gets the kill switches as an
+//! annotation of its pod, which also makes the kubelet refresh the pod's `ConfigMap` at once; it is asked until it has
+//! acknowledged. All of that is bounded: [`IN_FLIGHT`] writes and as many questions at a time, and one entry a pod.
+
+mod agent;
+mod job;
+pub mod report;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::runtime::reflector::Store;
+use tokio::sync::Notify;
+
+pub use agent::Agent;
+pub use report::Report;
+
+use crate::queue::Queue;
+
+/// Writes, and questions, at a time.
+pub const IN_FLIGHT: usize = 50;
+
+/// How often agents are asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// In quiet times.
+    pub calm: Duration,
+    /// While an order is fresh and not acknowledged.
+    pub urgent: Duration,
+    /// How long an order counts as fresh.
+    pub fresh: Duration,
+    /// How long to wait before an agent is told again.
+    pub again: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            calm: Duration::from_secs(15),
+            urgent: Duration::from_millis(250),
+            fresh: Duration::from_secs(30),
+            again: Duration::from_secs(2),
+        }
+    }
+}
+
+/// What the agents of a policy should have in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// The policy's generation.
+    pub generation: i64,
+    /// What tells the document apart.
+    pub digest: String,
+    /// The kill switches, for the annotation.
+    pub switches: String,
+}
+
+/// What one agent said.
+#[derive(Clone, Debug)]
+pub struct Heard {
+    /// The agent's policy.
+    pub policy: String,
+    /// Its node.
+    pub node: String,
+    /// What it said last; `None` if it never answered.
+    pub report: Option<Report>,
+    /// When it said so.
+    pub at: Option<Instant>,
+    /// Questions without an answer since then.
+    pub silent: u32,
+}
+
+/// How one agent stands to its order.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// The agent's node.
+    pub node: String,
+    /// What it said last, unless it has fallen silent.
+    pub report: Option<Report>,
+    /// It has the policy's document in force.
+    pub up_to_date: bool,
+    /// It has the kill switches of this generation in force.
+    pub switched: bool,
+}
+
+/// A node that is gone, with what its agent had pending.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gone {
+    /// The node.
+    pub node: String,
+    /// Bytes that were pending when its agent was last heard.
+    pub bytes: u64,
+}
+
+#[derive(Default)]
+struct State {
+    orders: HashMap<String, (Order, Instant)>,
+    /// By the pod's uid.
+    heard: HashMap<String, Heard>,
+    next_question: HashMap<String, Instant>,
+    next_telling: HashMap<String, Instant>,
+    asking: HashSet<String>,
+    telling: HashSet<String>,
+    /// Pods that vanished with bytes pending: whether their nodes are there is still to be seen.
+    vanished: BTreeMap<String, Vec<Gone>>,
+}
+
+/// The agents of all policies.
+pub struct Fleet {
+    pods: Store<Pod>,
+    queue: Arc<Queue>,
+    changed: Arc<Notify>,
+    pace: Pace,
+    state: Mutex<State>,
+}
+
+/// Questions without an answer after which what an agent said before counts no more.
+const SILENT: u32 = 3;
+
+impl Fleet {
+    /// Agents whose pods are in `pods`. `changed` is notified when those change.
+    pub fn new(pods: Store<Pod>, queue: Arc<Queue>, changed: Arc<Notify>, pace: Pace) -> Self {
+        Self { pods, queue, changed, pace, state: Mutex::default() }
+    }
+
+    /// Says what a policy's agents should have in force.
+    pub fn order(&self, policy: &str, order: Order) {
+        let mut state = self.lock();
+        if state.orders.get(policy).is_some_and(|(before, _)| *before == order) {
+            return;
+        }
+        state.orders.insert(policy.to_owned(), (order, Instant::now()));
+        let agents = self.agents();
+        for agent in agents.iter().filter(|agent| agent.policy == policy) {
+            state.next_question.remove(&agent.uid);
+            state.next_telling.remove(&agent.uid);
+        }
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    /// Forgets a policy.
+    pub fn forget(&self, policy: &str) {
+        let mut state = self.lock();
+        state.orders.remove(policy);
+        state.vanished.remove(policy);
+        state.heard.retain(|_, heard| heard.policy != policy);
+    }
+
+    /// How the agents of a policy stand to what it orders.
+    pub fn standings(&self, policy: &str) -> Vec<Standing> {
+        let state = self.lock();
+        let order = state.orders.get(policy).map(|(order, _)| order);
+        let mut standings: Vec<Standing> = self
+            .agents()
+            .into_iter()
+            .filter(|agent| agent.policy == policy)
+            .map(|agent| {
+                let heard = state.heard.get(&agent.uid).filter(|heard| heard.silent < SILENT);
+                let report = heard.and_then(|heard| heard.report.clone());
+                let has = |test: fn(&Report, &Order) -> bool| {
+                    report.as_ref().zip(order).is_some_and(|(report, order)| test(report, order))
+                };
+                let (up_to_date, switched) = (has(Report::has_policy), has(Report::has_switches));
+                Standing { node: agent.node, report, up_to_date, switched }
+            })
+            .collect();
+        standings.sort_by(|left, right| left.node.cmp(&right.node));
+        standings
+    }
+
+    /// Takes the pods of a policy that vanished with bytes pending since this was last asked.
+    pub fn vanished(&self, policy: &str) -> Vec<Gone> {
+        self.lock().vanished.remove(policy).unwrap_or_default()
+    }
+
+    /// The pods that can be told and asked something.
+    fn agents(&self) -> Vec<Agent> {
+        self.pods.state().iter().filter_map(|pod| Agent::new(pod)).collect()
+    }
+
+    /// Notes which pods are gone.
+    fn bury(&self) {
+        let present: HashSet<String> = self.pods.state().iter().filter_map(|pod| pod.metadata.uid.clone()).collect();
+        let mut state = self.lock();
+        let gone: Vec<String> = state.heard.keys().filter(|uid| !present.contains(*uid)).cloned().collect();
+        for uid in gone {
+            state.next_question.remove(&uid);
+            state.next_telling.remove(&uid);
+            let Some(heard) = state.heard.remove(&uid) else { continue };
+            let bytes = heard.report.as_ref().map_or(0, Report::pending_bytes);
+            if bytes > 0 {
+                state.vanished.entry(heard.policy.clone()).or_default().push(Gone { node: heard.node, bytes });
+                self.queue.add(&heard.policy, Duration::ZERO);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,243 @@
+//! Rotates live files by renaming them and making their writer open a new one.
+//!
+//! What the file is called now is entered before it is renamed, so that after a crash the writer is asked again. A renamed file is followed
+//! like one that someone else renamed; it is compressed when its writer has let go of it and every lane has all of it, and removed when
+//! its archive is entered.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::plan::RotationMode;
+use crate::rotate::collapse::Site;
+use crate::rotate::cycle::{LiveName, suffix};
+use crate::rotate::piece::Piece;
+use crate::rotate::worker::Job;
+use crate::source::decompress::Compression;
+use crate::source::lease::Writers;
+use crate::source::root::Look;
+use crate::source::stream::{Place, bytes_path, framing_of, path_bytes};
+use crate::state::StreamId;
+use crate::state::entry::{Kind, Position, StreamRecord};
+use crate::state::ledger::Action;
+
+use super::super::{Engine, Now};
+use super::{Rotation, Step};
+
+/// How often a writer is asked that holds on to a renamed file.
+const ASK: Duration = Duration::from_secs(2);
+/// How long it may hold on before that is said.
+const SAY: Duration = Duration::from_secs(20);
+/// Renamed files that are compressed at a time.
+const MOST: usize = 4;
+
+/// A writer that was asked to let go of a renamed file.
+pub(super) struct Asked {
+    first: Instant,
+    last: Option<Instant>,
+    told: bool,
+}
+
+impl Engine {
+    /// Enters under which name a live file was, and has it renamed.
+    pub(super) fn begin_rename(&mut self, id: StreamId, record: StreamRecord, now: Now) {
+        let Some(rotation) = self.rotations.under_way.get_mut(&id) else { return };
+        let renamed_from = path_bytes(&rotation.path);
+        self.store.put(Kind::StreamPut(StreamRecord { renamed_from, rotation: now.wall, ..record }));
+        rotation.step = Step::Renaming { ticket: self.store.flush() };
+    }
+
+    /// The intent is durable.
+    pub(super) fn rename(&mut self, id: StreamId) {
+        let Some(record) = self.store.model().streams.get(&id).cloned() else { return self.abort(id) };
+        let Some(plan) = self.rotation_plan(&record).cloned() else { return self.abort(id) };
+        let RotationMode::Rename(reopen) = plan.mode else { return self.abort(id) };
+        let began = self.cycle_began(&record);
+        let live_path = record.renamed_from.clone();
+        let taken = self.taken_names(&live_path);
+        let Some(rotation) = self.rotations.under_way.get_mut(&id) else { return };
+        rotation.step = Step::Working;
+        let Some(stream) = self.streams.get(&id) else { return self.abort(id) };
+        let name = rotation.path.file_name().unwrap_or_default().to_owned();
+        let site = Site { folder: Arc::clone(&rotation.live), name, key: stream.key };
+        let live = LiveName::of(&rotation.path);
+        self.submit(
+            id,
+            Job::Rename { stream: id, site, live, cycle: plan.cycle, began: Box::new(began), taken, reopen },
+        );
+    }
+
+    /// The file has another name, and its writer was asked.
+    pub(super) fn renamed(&mut self, id: StreamId, result: std::io::Result<Result<(), String>>, now: Now) {
+        let path = self.rotations.under_way.get(&id).map(|r| r.path.clone());
+        match result {
+            Ok(asked) => {
+                self.rotations.under_way.remove(&id);
+                let asked_at = Asked { first: now.mono, last: Some(now.mono), told: false };
+                self.rotations.asked.insert(id, asked_at);
+                if let Err(why) = asked {
+                    self.say_not_reopened(id, &why, now);
+                }
+                if let Some(path) = path {
+                    self.relook.insert(path);
+                }
+                self.discovery.touch_all();
+                self.listed = true;
+            }
+            Err(error) => {
+                if let Some(record) = self.store.model().streams.get(&id).cloned() {
+                    self.store.put(Kind::StreamPut(StreamRecord { renamed_from: Vec::new(), ..record }));
+                }
+                self.refuse_rotation(id, &format!("it cannot be renamed: {error}"), now);
+            }
+        }
+    }
+
+    /// Asks writers again that hold on to renamed files, and has files compressed that nobody needs any more as they are.
+    pub(super) fn follow_renamed(&mut self, now: Now) {
+        let renamed: Vec<(StreamId, StreamRecord)> = self
+            .store
+            .model()
+            .streams
+            .iter()
+            .filter(|(id, r)| !r.renamed_from.is_empty() && !self.rotations.under_way.contains_key(id))
+            .map(|(id, r)| (*id, r.clone()))
+            .collect();
+        let mut begun = 0;
+        for (id, record) in renamed {
+            let Some(stream) = self.streams.get(&id) else {
+                // It ended: everything of it is settled, and nobody can write to it.
+                begun += usize::from(begun < MOST && self.compress_renamed(id, &record, now));
+                continue;
+            };
+            let live = bytes_path(&record.renamed_from);
+            if matches!(&stream.place, Place::At(path) if *path == live) {
+                // A crash came before it was renamed.
+                if !self.first_scan {
+                    self.store.put(Kind::StreamPut(StreamRecord { renamed_from: Vec::new(), ..record }));
+                }
+                continue;
+            }
+            if !stream.finished {
+                self.ask_again(id, &record, now);
+                continue;
+            }
+            self.rotations.asked.remove(&id);
+            let settled = self.is_settled(id, &record) && stream.size <= record.frontier.read_from();
+            if settled && begun < MOST {
+                begun += usize::from(self.compress_renamed(id, &record, now));
+            }
+        }
+    }
+
+    fn ask_again(&mut self, id: StreamId, record: &StreamRecord, now: Now) {
+        let Some(stream) = self.streams.get(&id) else { return };
+        let held = stream.writers() != Writers::None;
+        let asked = self.rotations.asked.entry(id).or_insert(Asked { first: now.mono, last: None, told: false });
+        if !held || asked.last.is_some_and(|at| now.mono.duration_since(at) < ASK) {
+            return;
+        }
+        asked.last = Some(now.mono);
+        let late = now.mono.duration_since(asked.first) > SAY && !asked.told;
+        let reopen = self.rotation_plan(record).and_then(|p| match &p.mode {
+            RotationMode::Rename(reopen) => Some(reopen.clone()),
+            RotationMode::Collapse => None,
+        });
+        if let Some(reopen) = reopen {
+            self.send_job(Job::Reopen(id, reopen));
+        }
+        if late {
+            self.say_not_reopened(id, "it still holds the renamed file open for writing", now);
+        }
+    }
+
+    /// Says once for each rotation that a writer does not reopen its file. Nothing is compressed under it.
+    pub(super) fn say_not_reopened(&mut self, id: StreamId, why: &str, now: Now) {
+        let Some(asked) = self.rotations.asked.get_mut(&id).filter(|a| !a.told) else { return };
+        asked.told = true;
+        let live = self.store.model().streams.get(&id).map(|r| bytes_path(&r.renamed_from)).unwrap_or_default();
+        let fields = json!({"stream": id.to_string(), "path": live.to_string_lossy(), "reason": why});
+        let message = format!("the writer of {} did not open it anew: {why}", live.display());
+        self.store.enter(now.wall, Action::RotationRefused, message, &fields);
+    }
+
+    /// Has a renamed file archived as a whole. False if that is not possible now.
+    fn compress_renamed(&mut self, id: StreamId, record: &StreamRecord, now: Now) -> bool {
+        let Some(plan) = self.rotation_plan(record).cloned() else { return false };
+        let path = bytes_path(&record.extents.last().map(|e| e.path.clone()).unwrap_or_default());
+        let key = record.extents.last().map(|e| e.file).unwrap_or_default();
+        let done = |engine: &mut Self| {
+            engine.store.put(Kind::StreamPut(StreamRecord { renamed_from: Vec::new(), ..record.clone() }));
+            false
+        };
+        let file = match File::open(&path).and_then(|f| Ok((Look::at_file(&f)?, f))) {
+            Ok((look, file)) if look.key == key && plan.compression != Compression::None => file,
+            // Someone else moved or removed it, or it is to stay as it is.
+            _ => return done(self),
+        };
+        if self.rotations.refused.get(&key).is_some_and(|(at, _)| now.mono.duration_since(*at) < super::AGAIN) {
+            return false;
+        }
+        let live = bytes_path(&record.renamed_from);
+        let Ok((live_folder, folder, folder_path)) = self.rotation_folders(&live, record) else { return false };
+        let began = self.cycle_began(record);
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned() + suffix(plan.compression);
+        let piece = Piece {
+            live: file,
+            base: 0,
+            stream: id,
+            framing: framing_of(record),
+            from: 0,
+            start: Position::at(record.begins_at),
+            limit: record.digest_end(),
+            whole: Some((name, record.frontier)),
+            compression: plan.compression,
+            folder: Arc::clone(&folder),
+            name: LiveName::of(&live),
+            cycle: plan.cycle,
+            began,
+            taken: Vec::new(),
+        };
+        let rotation = Rotation {
+            began: record.rotation,
+            target: 0,
+            block: 0,
+            live: live_folder,
+            path: live,
+            folder,
+            folder_path,
+            names_tried: 0,
+            renamed: Some((path, key)),
+            step: Step::Working,
+        };
+        self.rotations.under_way.insert(id, rotation);
+        self.submit(id, Job::Archive(Box::new(piece)));
+        true
+    }
+
+    /// The archive of a renamed file is entered: the file itself goes.
+    pub(super) fn remove_renamed(&mut self, id: StreamId) {
+        let Some(rotation) = self.rotations.under_way.remove(&id) else { return };
+        if let Some(record) = self.store.model().streams.get(&id).cloned() {
+            self.store.put(Kind::StreamPut(StreamRecord { renamed_from: Vec::new(), ..record }));
+        }
+        let Some((path, key)) = rotation.renamed else { return };
+        let victim = crate::rotate::worker::Victim { archive: None, path, key, folder: None };
+        self.send_job(Job::Remove(victim));
+    }
+
+    /// The names that the archives of a live file have or had.
+    pub(super) fn taken_names(&self, live: &[u8]) -> Vec<String> {
+        let name = |path: &Path| path.file_name().map(|n| n.to_string_lossy().into_owned());
+        self.store
+            .model()
+            .archives
+            .values()
+            .filter(|a| a.live == live)
+            .filter_map(|a| name(&bytes_path(&a.extent.path)))
+            .collect()
+    }
+}

@@ -1,0 +1,122 @@
+//! A namespace of a test's own.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+use super::{Cluster, Kubectl, Node, PATIENCE, dump};
+use crate::wait::{await_condition, await_true};
+
+/// A test's namespace in the cluster.
+#[derive(Debug)]
+pub struct Site {
+    cluster: Cluster,
+    kubectl: Kubectl,
+    namespace: String,
+}
+
+/// Runs a test in a namespace of its own; where it fails, what the cluster knows about it is printed.
+pub fn within(name: &str, test: impl FnOnce(&Site) -> Result<()>) -> Result<()> {
+    let site = Site::new(name)?;
+    let verdict = test(&site).with_context(|| format!("{name}: see the dump above"));
+    if verdict.is_err() {
+        dump::all(&site.cluster);
+    }
+    let gone = site.cluster.kubectl().run(&["delete", "namespace", &site.namespace, "--wait=false"]);
+    verdict.and(gone.map(|_| ()))
+}
+
+impl Site {
+    fn new(name: &str) -> Result<Self> {
+        let cluster = Cluster::here()?;
+        // An earlier run of the same test may still be on its way out.
+        cluster.kubectl().delete("namespace", name)?;
+        cluster.kubectl().run(&["create", "namespace", name])?;
+        let kubectl = cluster.kubectl().namespace(name);
+        let site = Self { cluster, kubectl, namespace: name.to_owned() };
+        site.wait("the namespace has its ServiceAccount", || Ok(site.kubectl.find("sa", "default")?.is_some()))?;
+        Ok(site)
+    }
+
+    /// The cluster.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// The cluster's nodes.
+    pub fn nodes(&self) -> &[Node] {
+        self.cluster.nodes()
+    }
+
+    /// The namespace's name.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// The administrator's `kubectl` in this namespace.
+    pub fn kubectl(&self) -> &Kubectl {
+        &self.kubectl
+    }
+
+    /// Waits for a condition.
+    pub fn wait(&self, what: &str, probe: impl FnMut() -> Result<bool>) -> Result<()> {
+        await_true(what, PATIENCE, probe)
+    }
+
+    /// Waits until a `DaemonSet` has a ready pod of its newest template on every node, and gives back the pods.
+    pub fn await_daemon_set(&self, name: &str) -> Result<Vec<Value>> {
+        let timeout = format!("--timeout={}s", PATIENCE.as_secs());
+        self.kubectl.run(&["rollout", "status", "daemonset", name, &timeout])?;
+        let set = self.kubectl.json(&["get", "daemonset", name])?;
+        let selector = set["spec"]["selector"]["matchLabels"].as_object().context("it selects by labels")?;
+        let pairs: Vec<_> =
+            selector.iter().map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
+        let all = self.nodes().len();
+        await_condition("one pod a node", PATIENCE, || {
+            let pods = self.kubectl.list("pods", &pairs.join(","))?;
+            let there = pods.iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null()).count();
+            Ok((there == all && pods.len() == all).then_some(pods))
+        })
+    }
+
+    /// Starts a pod of the image busybox that runs a shell script, and waits until it is ready.
+    pub fn shell(&self, name: &str, script: &str) -> Result<()> {
+        self.kubectl.apply(&json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": name, "labels": {"app": name}},
+            "spec": {"terminationGracePeriodSeconds": 1, "containers": [super::container("main", script)]},
+        }))?;
+        let timeout = format!("--timeout={}s", PATIENCE.as_secs());
+        self.kubectl.run(&["wait", "--for=condition=Ready", "pod", name, &timeout])?;
+        Ok(())
+    }
+
+    /// Runs a program in a pod and gives back what it printed.
+    pub fn exec(&self, pod: &str, words: &[&str]) -> Result<String> {
+        self.kubectl.run(&[&["exec", pod, "--"], words].concat())
+    }
+}
+
+/// When each container of these pods was started, with the pod's uid: the same again means that nothing was restarted.
+pub fn starts(pods: &[Value]) -> Result<Vec<String>> {
+    let mut starts = Vec::new();
+    for pod in pods {
+        let uid = pod["metadata"]["uid"].as_str().context("a pod has a uid")?;
+        let containers = pod["status"]["containerStatuses"].as_array().context("a pod has containers")?;
+        for container in containers {
+            let since = container["state"]["running"]["startedAt"].as_str();
+            ensure!(since.is_some(), "a container does not run: {}", container["state"]);
+            starts.push(format!("{uid} {}", since.unwrap_or_default()));
+        }
+    }
+    starts.sort();
+    Ok(starts)
+}
+
+/// Prints how long something took, and fails if it was too long.
+pub fn within_bar(what: &str, took: Duration, bar: Duration) -> Result<()> {
+    println!("TOOK {:.2}s: {what} (bar {:.0}s)", took.as_secs_f64(), bar.as_secs_f64());
+    ensure!(took <= bar, "{what} took {took:?}");
+    Ok(())
+}
