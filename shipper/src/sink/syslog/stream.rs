@@ -88,7 +88,7 @@ struct Lane<'a> {
 
 impl Lane<'_> {
     fn patience(&self) -> Duration {
-        if self.window.has_unsent() || !self.waiting.is_empty() {
+        if self.window.has_unsent() || (!self.waiting.is_empty() && self.window.has_room()) {
             Duration::ZERO
         } else if self.window.has_unconfirmed() {
             self.pause
