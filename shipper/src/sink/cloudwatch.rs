@@ -19,7 +19,7 @@ use waybill_crds::CloudWatch;
 use super::{Answer, Backoff, Context, Failure, Parcel, Queue, View};
 use crate::lane::Delivery;
 use batch::Event;
-use client::{Client, Denied, Outcome};
+use client::{Client, Denied, Group, Outcome};
 use name::Names;
 use range::{Range, Times};
 
@@ -65,12 +65,15 @@ pub fn probe(plan: &CloudWatch) -> Result<String, Failure> {
     let client = Client::new(plan)?;
     let group = &plan.log_group;
     match client.describe() {
-        Ok(None) => Ok(format!("the log group {group} is missing and will be made (logs:CreateLogGroup)")),
-        Ok(Some(Some(days))) => Ok(format!("the log group {group} is there and keeps events for {days} days")),
-        Ok(Some(None)) => Ok(format!("the log group {group} is there and keeps events for ever")),
+        Ok(Group::Missing) => Ok(format!("the log group {group} is missing and will be made (logs:CreateLogGroup)")),
+        Ok(Group::Keeps(Some(days))) => Ok(format!("the log group {group} is there and keeps events for {days} days")),
+        Ok(Group::Keeps(None)) => Ok(format!("the log group {group} is there and keeps events for ever")),
         Err(Denied::NoRight(failure) | Denied::Other(failure)) => Err(failure),
     }
 }
+
+/// Answers as (parcel, record, answer).
+type Answers = Vec<(usize, u32, Answer)>;
 
 /// A parcel, and for each record the log stream that it goes to and its time.
 struct Load {
@@ -101,6 +104,8 @@ impl Sink<'_> {
         if self.waiting.is_empty() && self.loads.is_empty() {
             return Ok(());
         }
+        // An error on the way may have left some that have all their answers.
+        self.loads.retain(|load| !load.parcel.is_done());
         let range = self.range()?;
         let began = Instant::now();
         let mut bytes: usize = self.loads.iter().map(|load| load.parcel.delivery.chunk.data.len()).sum();
@@ -108,9 +113,8 @@ impl Sink<'_> {
             && let Some(delivery) = self.waiting.pop_front()
         {
             bytes += delivery.chunk.data.len();
-            self.load(delivery, &range);
+            self.load(queue, delivery, &range);
         }
-        self.settle_empty(queue);
         let (streams, mut refused) = self.gather(&range);
         for (stream, events) in streams {
             for request in batch::divide(events) {
@@ -147,11 +151,21 @@ impl Sink<'_> {
     }
 
     /// Gives each record of a delivery its log stream and its time, once and for all.
-    fn load(&mut self, delivery: Delivery, range: &Range) {
+    fn load(&mut self, queue: &mut Queue, delivery: Delivery, range: &Range) {
+        let parcel = Parcel::new(delivery.clone());
+        if parcel.is_done() {
+            // Rules left nothing of it.
+            queue.acknowledge(&[delivery]);
+            return;
+        }
         let chunk = Arc::clone(&delivery.chunk);
         let mut shared: BTreeMap<String, Arc<str>> = BTreeMap::new();
         let mut events = Vec::with_capacity(chunk.records.len());
-        for index in 0..chunk.records.len() {
+        for (index, record) in chunk.records.iter().enumerate() {
+            if record.dropped {
+                events.push((Arc::from(""), 0));
+                continue;
+            }
             let view = View::of(chunk.encoded(index));
             let source = view.as_ref().map(|v| v.source.as_ref()).unwrap_or_default();
             let name = self.names.name(source, view.as_ref().and_then(|v| v.hub.as_deref()));
@@ -159,17 +173,7 @@ impl Sink<'_> {
             let time = view.as_ref().and_then(View::millis).unwrap_or_else(now_millis);
             events.push((Arc::clone(name), self.times.next(chunk.stream, time, range, self.plan.out_of_range)));
         }
-        self.loads.push(Load { parcel: Parcel::new(delivery), events });
-    }
-
-    /// Deliveries of which rules left nothing.
-    fn settle_empty(&mut self, queue: &mut Queue) {
-        self.loads.retain(|load| {
-            if load.parcel.is_done() {
-                queue.acknowledge(std::slice::from_ref(&load.parcel.delivery));
-            }
-            !load.parcel.is_done()
-        });
+        self.loads.push(Load { parcel, events });
     }
 
     fn recall(&mut self, queue: &mut Queue) {
@@ -190,7 +194,7 @@ impl Sink<'_> {
     }
 
     /// What is open, by log stream, and what cannot be delivered at all.
-    fn gather(&self, range: &Range) -> (BTreeMap<Arc<str>, Vec<Event>>, Vec<(usize, u32, Answer)>) {
+    fn gather(&self, range: &Range) -> (BTreeMap<Arc<str>, Vec<Event>>, Answers) {
         let (mut open, mut refused) = (BTreeMap::<Arc<str>, Vec<Event>>::new(), Vec::new());
         for (parcel, load) in self.loads.iter().enumerate() {
             for index in load.parcel.open() {
@@ -218,7 +222,7 @@ impl Sink<'_> {
     }
 
     /// Sends one request; makes group and stream if they are missing.
-    fn put(&mut self, stream: &str, request: &[Event]) -> Result<Vec<(usize, u32, Answer)>, Failure> {
+    fn put(&mut self, stream: &str, request: &[Event]) -> Result<Answers, Failure> {
         let client = self.client()?;
         let mut outcome = client.put(stream, request)?;
         if outcome == Outcome::Missing {
@@ -237,7 +241,7 @@ impl Sink<'_> {
 
     /// Hands answers over in portions: refusals among successes are the records' fault, and a queue that sees too many of them without
     /// a success takes them for the destination's.
-    fn settle(&mut self, queue: &mut Queue, answers: Vec<(usize, u32, Answer)>) -> Result<(), Failure> {
+    fn settle(&mut self, queue: &mut Queue, answers: Answers) -> Result<(), Failure> {
         let mut parcels: Vec<Parcel> = self.loads.iter().map(|load| load.parcel.clone()).collect();
         let mut settled = Ok(());
         for portion in portions(answers) {
@@ -254,9 +258,10 @@ impl Sink<'_> {
 }
 
 /// At most [`REFUSALS`] refusals each, and successes in each as long as there are some.
-fn portions(answers: Vec<(usize, u32, Answer)>) -> Vec<Vec<(usize, u32, Answer)>> {
-    let (mut taken, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(|(_, _, a)| *a == Answer::Acknowledged);
-    let mut portions: Vec<Vec<_>> = refused.chunks(REFUSALS).map(<[_]>::to_vec).collect();
+fn portions(answers: Answers) -> Vec<Answers> {
+    let (mut taken, refused): (Answers, Answers) =
+        answers.into_iter().partition(|(_, _, a)| *a == Answer::Acknowledged);
+    let mut portions: Vec<Answers> = refused.chunks(REFUSALS).map(<[_]>::to_vec).collect();
     for portion in portions.iter_mut().skip(1) {
         portion.extend(taken.pop());
     }

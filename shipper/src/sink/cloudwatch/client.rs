@@ -77,6 +77,15 @@ pub struct Client {
     asked: Option<Instant>,
 }
 
+/// The log group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    /// There is none.
+    Missing,
+    /// It keeps events for so many days; `None` = for ever.
+    Keeps(Option<i64>),
+}
+
 /// What became of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -140,7 +149,8 @@ impl Client {
             return Ok(self.retention);
         }
         match self.describe() {
-            Ok(found) => self.retention = found.flatten(),
+            Ok(Group::Keeps(days)) => self.retention = days,
+            Ok(Group::Missing) => self.retention = self.wanted_retention.map(i64::from),
             Err(Denied::NoRight(_)) => {
                 tracing::debug!(group = self.group, "no right to ask what the log group keeps");
                 self.retention = self.wanted_retention.map(i64::from);
@@ -151,14 +161,14 @@ impl Client {
         Ok(self.retention)
     }
 
-    /// Looks the group up: `None` = there is none; else the days that it keeps events.
-    pub fn describe(&self) -> Result<Option<Option<i64>>, Denied> {
+    /// Looks the group up.
+    pub fn describe(&self) -> Result<Group, Denied> {
         let asked = self.sdk.describe_log_groups().log_group_name_prefix(&self.group).send();
         match self.runtime.block_on(asked) {
             Ok(answer) => {
                 let groups = answer.log_groups();
                 let found = groups.iter().find(|g| g.log_group_name() == Some(self.group.as_str()));
-                Ok(found.map(|g| g.retention_in_days().map(i64::from)))
+                Ok(found.map_or(Group::Missing, |g| Group::Keeps(g.retention_in_days().map(i64::from))))
             }
             Err(error) if code(&error).is_some_and(is_about_rights) => {
                 Err(Denied::NoRight(self.failure("logs:DescribeLogGroups", &error)))

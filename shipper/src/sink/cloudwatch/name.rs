@@ -47,7 +47,8 @@ fn fill(template: &str, node: &str, source: &str, hub: &str) -> String {
         let values = [("{node}", node), ("{source}", source), ("{hub}", hub)];
         match values.iter().find_map(|(key, value)| Some((value, place.strip_prefix(key)?))) {
             Some((value, after)) => {
-                push(&mut name, if value.is_empty() { OTHER } else { value });
+                let value = if value.is_empty() { OTHER } else { *value };
+                push(&mut name, value);
                 rest = after;
             }
             None => {
