@@ -124,6 +124,9 @@ pub enum SinkKind {
     Stdout,
     /// RFC 5424 over TLS, TCP or UDP.
     Syslog(waybill_crds::SyslogSink),
+    /// Amazon CloudWatch Logs.
+    #[cfg(feature = "aws")]
+    CloudWatch(waybill_crds::CloudWatch),
 }
 
 /// Settings of a `File` sink.
@@ -177,6 +180,8 @@ impl SinkPlan {
             SinkKind::Kafka(kafka) => kafka.topic.clone(),
             SinkKind::Stdout => "stdout".to_owned(),
             SinkKind::Syslog(syslog) => syslog.address.clone(),
+            #[cfg(feature = "aws")]
+            SinkKind::CloudWatch(cloud) => format!("{} {}", cloud.region, cloud.log_group),
         }
     }
 
@@ -189,6 +194,8 @@ impl SinkPlan {
             SinkKind::Kafka(_) => "Kafka",
             SinkKind::Stdout => "Stdout",
             SinkKind::Syslog(_) => "Syslog",
+            #[cfg(feature = "aws")]
+            SinkKind::CloudWatch(_) => "CloudWatch",
         }
     }
 

@@ -6,6 +6,8 @@
 use crate::plan::SinkKind;
 
 mod backoff;
+#[cfg(feature = "aws")]
+pub mod cloudwatch;
 pub mod elasticsearch;
 mod failure;
 pub mod file;
@@ -64,6 +66,8 @@ pub fn run(queue: Queue, kind: SinkKind, context: Context) {
         SinkKind::Kafka(settings) => kafka::run(queue, settings, context),
         SinkKind::Stdout => stdout::run(queue, std::io::stdout(), context.encoding),
         SinkKind::Syslog(plan) => syslog::run(queue, &plan, &context),
+        #[cfg(feature = "aws")]
+        SinkKind::CloudWatch(plan) => cloudwatch::run(queue, &plan, &context),
     }
 }
 
@@ -76,6 +80,8 @@ pub fn probe(kind: &SinkKind, context: &Context) -> Result<String, Failure> {
         SinkKind::Kafka(settings) => kafka::probe(settings, context),
         SinkKind::Stdout => Ok("standard output needs nothing".to_owned()),
         SinkKind::Syslog(plan) => syslog::probe(plan, context),
+        #[cfg(feature = "aws")]
+        SinkKind::CloudWatch(plan) => cloudwatch::probe(plan),
     }
 }
 

@@ -10,6 +10,7 @@ pub mod arrived;
 pub mod authority;
 pub mod book;
 pub mod certificates;
+pub mod cloudwatch;
 pub mod cluster;
 pub mod demo;
 pub mod elasticsearch;

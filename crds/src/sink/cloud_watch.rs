@@ -24,11 +24,11 @@ pub struct CloudWatch {
     /// The log group, at most 512 characters.
     #[schemars(length(min = 1, max = 512))]
     pub log_group: String,
-    /// The log stream, at most 512 characters; `{node}` and `{source}` are filled in. Default `{node}/{source}`.
+    /// The log stream, at most 512 characters; `{node}`, `{source}` and `{hub}` are filled in. Default `{node}/{source}`.
     #[serde(default = "log_stream")]
     #[schemars(length(min = 1, max = 512))]
     pub log_stream: String,
-    /// Days that the service keeps the group, as `waybill setup` sets it: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400,
+    /// Days that the service keeps the group, set when the agent makes it: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400,
     /// 545, 731, 1096, 1827, 2192, 2557, 2922, 3288 or 3653. Default: what the group has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 3653))]

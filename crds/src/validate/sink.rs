@@ -197,10 +197,15 @@ fn cloud_watch(found: &mut Vec<Finding>, sink: &CloudWatch, at: &str) {
         let message = format!("{:?} is no name of a log group", sink.log_group);
         wrong("logGroup", message, "write letters, digits, and any of . - _ / #");
     }
-    let filled = ["{node}", "{source}"].iter().fold(sink.log_stream.clone(), |name, part| name.replace(part, ""));
+    let filled =
+        ["{node}", "{source}", "{hub}"].iter().fold(sink.log_stream.clone(), |name, part| name.replace(part, ""));
     if filled.contains([':', '*', '{', '}']) {
         let message = format!("{:?} is no name of a log stream", sink.log_stream);
-        wrong("logStream", message, "write it without : and *, and with no other braces than {node} and {source}");
+        wrong(
+            "logStream",
+            message,
+            "write it without : and *, and with no other braces than {node}, {source} and {hub}",
+        );
     }
     if let Some(days) = sink.retention_days.filter(|days| !RETENTION_DAYS.contains(days)) {
         let near: Vec<String> = nearest_two(days).iter().map(u32::to_string).collect();

@@ -240,6 +240,8 @@ fn resolve_sink(
         crds::SinkType::Kafka => SinkKind::Kafka(settings(sink.kafka.as_ref(), &format!("{path}.kafka"))?),
         crds::SinkType::Elasticsearch => SinkKind::Elasticsearch(elasticsearch(sink, path)?),
         crds::SinkType::Syslog if let Some(syslog) = &sink.syslog => SinkKind::Syslog(syslog.clone()),
+        #[cfg(feature = "aws")]
+        crds::SinkType::CloudWatch if let Some(cloud) = &sink.cloud_watch => SinkKind::CloudWatch(cloud.clone()),
         other => {
             return Err(skipped(
                 &format!("{path}.type"),
