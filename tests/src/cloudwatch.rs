@@ -195,8 +195,8 @@ fn converse(peer: &TcpStream, state: &Mutex<State>, mut rng: Rng) -> Result<()> 
             }
             let Some((name, value)) = line.split_once(':') else { continue };
             match name.to_ascii_lowercase().as_str() {
-                "x-amz-target" => operation = value.trim().to_owned(),
-                "authorization" => authorization = value.trim().to_owned(),
+                "x-amz-target" => value.trim().clone_into(&mut operation),
+                "authorization" => value.trim().clone_into(&mut authorization),
                 "content-length" => length = value.trim().parse()?,
                 _ => {}
             }

@@ -1,6 +1,6 @@
 //! An agent that ships one log to one sink, and the lines that were written to it: what tests of a sink are made of.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::PathBuf;
@@ -159,10 +159,10 @@ impl Shipment {
         for line in &self.lines {
             *wanted.entry(line).or_default() += 1;
         }
-        let (mut ids, mut alien) = (HashMap::new(), 0);
+        let (mut ids, mut alien) = (HashSet::new(), 0);
         for (id, record) in arrived {
             ensure!(record["waybill"]["id"] == id.as_str(), "{id} holds the record {}", record["waybill"]["id"]);
-            if ids.insert(id.clone(), ()).is_some() {
+            if !ids.insert(id.clone()) {
                 bail!("{id} is there twice");
             }
             if record["event"]["dataset"] == face::CONTROL {

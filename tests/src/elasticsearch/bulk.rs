@@ -49,7 +49,7 @@ fn item(cluster: &mut Cluster, name: &str, id: &str, document: &[u8]) -> Value {
     cluster.items += 1;
     // Spreads over the numbers; which items are hit does not matter.
     let dice = cluster.items.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
-    let busy = (dice % 100 < cluster.busy).then_some(if dice % 2 == 0 { 429 } else { 503 });
+    let busy = (dice % 100 < cluster.busy).then_some(if dice.is_multiple_of(2) { 429 } else { 503 });
     let (block, refused_text) = (cluster.block, cluster.refused_text.clone());
     let Some(stream) = cluster.streams.get_mut(name) else { return json!({"status": 404}) };
     let Some((index, documents)) = stream.indices.last_mut() else { return json!({"status": 404}) };
@@ -88,7 +88,7 @@ fn parse(document: &[u8], refused_text: Option<&str>) -> Result<Value, String> {
         return Err("failed to parse field [x] of type [long]".to_owned());
     }
     let document: Value = serde_json::from_slice(document).map_err(|error| error.to_string())?;
-    if !document["@timestamp"].as_str().is_some_and(|time| time.parse::<jiff::Timestamp>().is_ok()) {
+    if document["@timestamp"].as_str().is_none_or(|time| time.parse::<jiff::Timestamp>().is_err()) {
         return Err("data stream timestamp field [@timestamp] is missing".to_owned());
     }
     match document["source"]["ip"].as_str() {

@@ -95,7 +95,7 @@ impl Part {
         let mut out = GzEncoder::new(Vec::with_capacity(self.size / 6), Compression::fast());
         for item in &self.items {
             let Some(parcel) = parcels.get(item.parcel) else { continue };
-            write!(out, "{{\"create\":{{\"_id\":\"{}\"}}}}\n", item.id)?;
+            writeln!(out, "{{\"create\":{{\"_id\":\"{}\"}}}}", item.id)?;
             out.write_all(parcel.delivery.chunk.encoded(item.record as usize))?;
         }
         out.finish()
