@@ -143,9 +143,9 @@ impl Field {
         &PLACES[self as usize]
     }
 
-    /// The field of a dotted name. Not those of `process` and `user_agent`, which a field map may fill as it likes.
+    /// The field of a dotted name. Not those of `process`, `user_agent` and `file`, which a field map may fill as it likes.
     pub(super) fn named(name: &str) -> Option<Self> {
-        let is_open = |name: &str| name.starts_with("process.") || name.starts_with("user_agent.");
+        let is_open = |name: &str| ["process.", "user_agent.", "file."].iter().any(|root| name.starts_with(root));
         Self::ALL.iter().copied().find(|field| field.place().name == name && !is_open(name))
     }
 
