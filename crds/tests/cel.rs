@@ -127,3 +127,92 @@ fn the_name_is_bounded() {
         assert_eq!(broken(&object, None).is_empty(), usable, "{name}");
     }
 }
+
+/// What a person may write at a place; null leaves it out.
+fn choices() -> Vec<(&'static str, Vec<Value>)> {
+    let key = json!({"secret": "a", "key": "b"});
+    let switch =
+        |engaged: bool, reason: &str, by: &str| json!({"engaged": engaged, "reason": reason, "requestedBy": by});
+    let switches = vec![
+        switch(false, "", ""),
+        switch(true, "", ""),
+        switch(true, "leak", ""),
+        switch(true, "", "me"),
+        switch(true, "leak", "me"),
+    ];
+    let signal = json!({"type": "Signal", "signal": "USR1", "process": {"executable": "/usr/sbin/x"}});
+    let api = json!({"type": "V2RayApi", "address": "127.0.0.1:10085"});
+    let both = json!({"type": "Signal", "signal": "USR1", "process": {"executable": "/a"}, "address": "127.0.0.1:1"});
+    let half = json!({"type": "Signal", "signal": "USR1"});
+    let none = Value::Null;
+    let file = json!({"paths": ["/var/log/a.log"]});
+    let syslog = json!({"address": "siem:6514", "transport": "Tls"});
+    let types = ["Kafka", "Elasticsearch", "CloudWatch", "Syslog", "File", "Stdout"].map(Value::from).to_vec();
+    vec![
+        ("/spec/killSwitch", switches.clone()),
+        ("/spec/sources/0/killSwitch", switches.clone()),
+        ("/spec/sinks/0/killSwitch", switches),
+        ("/spec/sources/0/type", vec![json!("File"), json!("Syslog")]),
+        ("/spec/sources/0/file", vec![none.clone(), file.clone()]),
+        ("/spec/sources/0/syslog", vec![none.clone(), json!({"listen": "0.0.0.0:5514"})]),
+        ("/spec/sources/0/format", vec![json!("Json"), json!("Text"), json!("V2RayAccess")]),
+        ("/spec/sources/0/json", vec![none.clone(), json!({"time": "$.t"})]),
+        ("/spec/sources/0/rotation/mode", vec![json!("Observe"), json!("Rename"), json!("Collapse")]),
+        ("/spec/sources/0/rotation/reopen", vec![none.clone(), signal, api, both, half]),
+        ("/spec/sources/0/retention", vec![none.clone(), json!({})]),
+        ("/spec/sources/0/protect", vec![json!({}), json!({"archives": true}), json!({"live": true})]),
+        ("/spec/sinks/0/type", types),
+        ("/spec/sinks/0/kafka", vec![none.clone(), json!({"brokers": ["a:1"], "topic": "t"})]),
+        ("/spec/sinks/0/file", vec![none.clone(), json!({"path": "/var/lib/waybill/a/b"})]),
+        ("/spec/sinks/0/syslog", vec![none.clone(), syslog]),
+        ("/spec/sinks/0/sources", vec![none.clone(), json!([]), json!(["nobody"]), json!(["apiserver"])]),
+        (
+            "/spec/sinks/1/elasticsearch/tls",
+            vec![none.clone(), json!({"certificate": key}), json!({"certificate": key, "privateKey": key})],
+        ),
+        (
+            "/spec/sinks/1/elasticsearch/auth",
+            vec![
+                none.clone(),
+                json!({}),
+                json!({"apiKey": key}),
+                json!({"username": "u"}),
+                json!({"username": "u", "password": key}),
+                json!({"apiKey": key, "username": "u", "password": key}),
+                json!({"password": key}),
+            ],
+        ),
+        ("/spec/sinks/2/cloudWatch/retentionDays", vec![none, json!(1), json!(2), json!(400), json!(3653)]),
+        ("/spec/sinks/3/syslog/transport", vec![json!("Udp"), json!("Tcp"), json!("Tls")]),
+    ]
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..proptest::prelude::ProptestConfig::with_cases(300) })]
+
+    #[test]
+    fn rules_and_validation_agree(
+        edits in proptest::collection::vec((proptest::prelude::any::<proptest::sample::Index>(), proptest::prelude::any::<proptest::sample::Index>()), 0..5),
+    ) {
+        let mut object = object();
+        let choices = choices();
+        for (place, value) in edits {
+            let (pointer, values) = &choices[place.index(choices.len())];
+            let value = &values[value.index(values.len())];
+            let (parent, field) = pointer.rsplit_once('/').unwrap();
+            // What holds the place may have been left out by an edit before.
+            if let Some(parent) = object.pointer_mut(parent).and_then(Value::as_object_mut) {
+                if value.is_null() { parent.remove(field); } else { parent.insert(field.to_owned(), value.clone()); }
+            }
+        }
+        let spec: AuditPolicySpec = serde_json::from_value(object["spec"].clone()).unwrap();
+        object["spec"] = serde_json::to_value(&spec).unwrap();
+        let rules = broken(&object, None);
+        let found: Vec<String> = validate(&spec)
+            .iter()
+            .filter(|finding| finding.severity == waybill_crds::Severity::Error)
+            .map(ToString::to_string)
+            .collect();
+        proptest::prop_assert_eq!(rules.is_empty(), found.is_empty(), "{:?} {:?}", rules, found);
+    }
+}

@@ -76,7 +76,13 @@ impl Applier {
                 return true;
             }
         }
-        newest.and_then(|object| serde_json::to_value(object).ok()).is_some_and(|live| covers(&live, &desired.object))
+        let mut wanted = desired.object.clone();
+        if let Some(wanted) = wanted.as_object_mut() {
+            // Objects of a list don't repeat what kind they are of.
+            wanted.remove("apiVersion");
+            wanted.remove("kind");
+        }
+        newest.and_then(|object| serde_json::to_value(object).ok()).is_some_and(|live| covers(&live, &wanted))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(Kind, String), Written>> {

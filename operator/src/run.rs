@@ -44,7 +44,7 @@ pub async fn run(client: Client, settings: Settings, pace: Pace, stop: watch::Re
     let finishing = async {
         tokio::select! {
             result = &mut work => result,
-            _ = ended.wait_for(|ended| *ended) => {
+            () = told(&mut ended) => {
                 tokio::time::timeout(FINISH, &mut work).await.unwrap_or(Ok(()))
             }
         }
@@ -121,6 +121,11 @@ async fn lead(
         result = act => result,
         ((), _, _) = select_all(watches) => anyhow::bail!("a watch ended"),
     }
+}
+
+/// Waits until the operator is told to stop, or no one is left who could tell it.
+async fn told(stop: &mut watch::Receiver<bool>) {
+    drop(stop.wait_for(|stop| *stop).await);
 }
 
 fn host_name() -> String {

@@ -59,14 +59,14 @@ fn rendered(values: &[&str]) -> Option<Output> {
     let mut helm = helm()?;
     helm.args(["template", "waybill"]).arg(chart()).args(["--namespace", "waybill-system", "--kube-version", "1.36.0"]);
     values.iter().for_each(|value| {
-        helm.args(["--set", value]);
+        helm.args(["--set", *value]);
     });
     Some(helm.output().unwrap())
 }
 
 #[test]
 fn the_rendered_objects_in_the_usual_variants() {
-    for (name, values) in [("default", &[][..]), ("everything", &ALL), ("least", &LEAST)] {
+    for (name, values) in [("default", &[][..]), ("everything", &ALL[..]), ("least", &LEAST[..])] {
         let Some(output) = rendered(values) else {
             return skip("the_rendered_objects_in_the_usual_variants", "there is no helm");
         };

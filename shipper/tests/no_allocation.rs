@@ -12,6 +12,7 @@ fn lines(kind: Kind) -> Vec<Vec<u8>> {
         Kind::V2RayAccess | Kind::Text => [file("xray-26.3.27/access.log"), file("v2ray-4.34.0/access.log")].concat(),
         Kind::V2RayError => [file("xray-26.3.27/error.log"), file("v2ray-4.34.0/error.log")].concat(),
         Kind::QurlConnector => QURL.as_bytes().to_vec(),
+        Kind::Sshd | Kind::Sudo => [file("sshd-9.2p1/auth.log"), file("sshd-9.2p1/sshd-E.log")].concat(),
         Kind::Json => JSON.as_bytes().to_vec(),
     };
     text.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect()

@@ -27,6 +27,8 @@ pub struct Report {
     pub state_blocked: bool,
     /// Its lanes, those in trouble first.
     pub lanes: Vec<Lane>,
+    /// Lanes that had no room in the answer.
+    pub lanes_omitted: u64,
 }
 
 /// One lane of an agent.
@@ -48,6 +50,11 @@ pub struct Lane {
 }
 
 impl Lane {
+    /// The lane of a sink that an agent does not run.
+    pub fn absent(sink: &str) -> Self {
+        Self { name: sink.to_owned(), state: "Misconfigured".to_owned(), ..Self::default() }
+    }
+
     /// How the sink fares. A word that this release does not know is trouble of some kind.
     pub fn state(&self) -> SinkState {
         match self.state.as_str() {

@@ -11,27 +11,35 @@ use super::{Facts, some};
 use crate::fleet::report::Lane;
 
 /// Each sink's lanes with their nodes.
-fn lanes<'a>(facts: &Facts<'a>) -> BTreeMap<&'a str, Vec<(&'a str, &'a Lane)>> {
-    let mut lanes: BTreeMap<&str, Vec<(&str, &Lane)>> = BTreeMap::new();
+fn lanes<'a>(facts: &Facts<'a>) -> BTreeMap<String, Vec<(&'a str, Lane)>> {
+    let sinks = facts.spec.map(|spec| spec.sinks.as_slice()).unwrap_or_default();
+    let mut lanes: BTreeMap<String, Vec<(&str, Lane)>> = BTreeMap::new();
     for standing in facts.standings {
-        for lane in standing.report.iter().flat_map(|report| &report.lanes) {
-            lanes.entry(&lane.name).or_default().push((&standing.node, lane));
+        let Some(report) = &standing.report else { continue };
+        // A name that the policy does not have is one that an agent made up, unless the sinks are the default ones.
+        let is_known = |name: &str| {
+            if sinks.is_empty() {
+                ["archive", "mirror"].contains(&name)
+            } else {
+                sinks.iter().any(|sink| sink.name == name)
+            }
+        };
+        for lane in report.lanes.iter().filter(|lane| is_known(&lane.name)) {
+            lanes.entry(lane.name.clone()).or_default().push((&standing.node, lane.clone()));
+        }
+        // An agent that has the policy and lacks a sink does not deliver to it, however well it is otherwise.
+        let complete = standing.up_to_date && report.lanes_omitted == 0;
+        for sink in sinks.iter().filter(|_| complete) {
+            if !report.lanes.iter().any(|lane| lane.name == sink.name) {
+                lanes.entry(sink.name.clone()).or_default().push((&standing.node, Lane::absent(&sink.name)));
+            }
         }
     }
-    // A name that the policy does not have is one that an agent made up, unless the sinks are the default ones.
-    let sinks = facts.spec.map(|spec| spec.sinks.as_slice()).unwrap_or_default();
-    lanes.retain(|name, _| {
-        if sinks.is_empty() {
-            ["archive", "mirror"].contains(name)
-        } else {
-            sinks.iter().any(|sink| sink.name == **name)
-        }
-    });
     lanes
 }
 
 pub(super) fn sinks(facts: &Facts<'_>) -> Vec<SinkStatus> {
-    let one = |(name, lanes): (&str, Vec<(&str, &Lane)>)| {
+    let one = |(name, lanes): (String, Vec<(&str, Lane)>)| {
         let state = lanes.iter().map(|(_, lane)| lane.state()).max().unwrap_or(SinkState::Delivering);
         let before = facts.policy.status.sinks.iter().find(|before| before.name == name);
         let since = before.and_then(|before| before.behind_since.clone());
@@ -42,13 +50,13 @@ pub(super) fn sinks(facts: &Facts<'_>) -> Vec<SinkStatus> {
             i64::try_from(sum).unwrap_or(i64::MAX)
         };
         SinkStatus {
-            name: name.to_owned(),
             state,
             behind_since: (state != SinkState::Delivering).then(|| since.unwrap_or(Time(facts.now))),
             worst_node: worst
                 .filter(|_| state != SinkState::Delivering)
                 .map(|(node, _)| (*node).to_owned())
                 .unwrap_or_default(),
+            name,
             lost_records: sum(|lane| lane.lost),
             dead_letters: sum(|lane| lane.dead_letters),
         }
@@ -70,7 +78,7 @@ pub(super) fn delivering(facts: &Facts<'_>) -> Said {
         |name: &str| facts.spec.and_then(|spec| spec.sink(name)).is_none_or(waybill_crds::Sink::is_required);
     let mut worst = SinkState::Delivering;
     let mut sentences = Vec::new();
-    for (name, lanes) in lanes(facts).into_iter().filter(|(name, _)| is_required(name)) {
+    for (name, lanes) in lanes(facts).into_iter().filter(|(name, _)| is_required(name.as_str())) {
         let state = lanes.iter().map(|(_, lane)| lane.state()).max().unwrap_or(SinkState::Delivering);
         if state != SinkState::Delivering {
             let nodes = lanes.iter().filter(|(_, lane)| lane.state() == state).map(|(node, _)| *node);

@@ -168,6 +168,23 @@ fn news_is_what_changed() {
 }
 
 #[test]
+fn a_sink_that_no_agent_runs_is_not_delivered_to() {
+    let mut scene = Scene::calm();
+    let mut object = made_up::object("quickstart", made_up::QUICKSTART);
+    object.data["spec"]["sinks"].as_array_mut().unwrap().push(json!({"name": "stream", "type": "Stdout"}));
+    scene.policy = Policy::new(&object);
+    let status = scene.status();
+    assert_eq!(condition(&status, Type::Delivering).2, "stream is Misconfigured on n1, n2");
+    assert_eq!(
+        status.sinks.iter().map(|sink| sink.state).collect::<Vec<_>>(),
+        [SinkState::Delivering, SinkState::Misconfigured]
+    );
+    // Agents that do not have the policy yet are not blamed.
+    scene.standings.iter_mut().for_each(|standing| standing.up_to_date = false);
+    assert_eq!(condition(&scene.status(), Type::Delivering).1, "Delivering");
+}
+
+#[test]
 fn an_agent_makes_up_no_sinks() {
     let mut scene = Scene::calm();
     let text = json!({"policy": "quickstart", "lanes": [{"name": "made-up", "state": "Held"}]}).to_string();

@@ -50,10 +50,15 @@ impl Claims {
         claims
     }
 
-    /// Adds other claims.
+    /// Adds other claims, without those that are there already.
     pub fn extend(&mut self, other: Self) {
-        self.owned.extend(other.owned);
-        self.read.extend(other.read);
+        for (mine, others) in [(&mut self.owned, other.owned), (&mut self.read, other.read)] {
+            for claim in others {
+                if !mine.contains(&claim) {
+                    mine.push(claim);
+                }
+            }
+        }
     }
 }
 

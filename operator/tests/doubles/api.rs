@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
@@ -149,15 +149,9 @@ fn merge(object: &mut Value, patch: &Value) {
     }
 }
 
-async fn answer(
-    State(api): State<Api>,
-    method: Method,
-    uri: Uri,
-    Query(query): Query<BTreeMap<String, String>>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
+async fn answer(State(api): State<Api>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
     let path = uri.path().trim_end_matches('/').to_owned();
+    let query = members(uri.query().unwrap_or_default());
     let accept = headers.get("accept").and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     api.inner.lock().unwrap().requests.push(format!("{method} {path} {accept}"));
     let last = path.rsplit('/').next().unwrap_or_default().to_owned();
@@ -169,7 +163,13 @@ async fn answer(
                 watch(api, path, &query)
             }
             Method::GET => {
-                let items = api.list(&path).into_iter().filter(|object| selected(object, &query)).collect::<Vec<_>>();
+                let mut items: Vec<Value> =
+                    api.list(&path).into_iter().filter(|object| selected(object, &query)).collect();
+                // As the real one: the list says what its items are.
+                for item in items.iter_mut().filter_map(Value::as_object_mut) {
+                    item.remove("apiVersion");
+                    item.remove("kind");
+                }
                 let version = api.inner.lock().unwrap().version.to_string();
                 json_of(
                     &json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": version}, "items": items}),
@@ -213,6 +213,24 @@ async fn answer(
         }
         _ => refuse(405, "MethodNotAllowed"),
     }
+}
+
+/// The members of a query, decoded.
+fn members(query: &str) -> BTreeMap<String, String> {
+    let decoded = |text: &str| {
+        let mut parts = text.split('%');
+        let mut out = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            out.push(char::from(u8::from_str_radix(&part[..2], 16).unwrap()));
+            out.push_str(&part[2..]);
+        }
+        out
+    };
+    query
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .map(|(key, value)| (key.to_owned(), decoded(value)))
+        .collect()
 }
 
 fn selected(object: &Value, query: &BTreeMap<String, String>) -> bool {

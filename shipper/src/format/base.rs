@@ -44,6 +44,11 @@ pub(super) fn decimal(out: &mut Vec<u8>, value: impl itoa::Integer) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
+/// Whether these are the digits of a number of at most 32 bits or so, as JSON writes it.
+pub(super) fn is_decimal(digits: &[u8]) -> bool {
+    matches!(digits, [b'0'] | [b'1'..=b'9', ..]) && digits.len() <= 10 && digits.iter().all(u8::is_ascii_digit)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

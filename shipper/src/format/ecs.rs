@@ -177,7 +177,7 @@ fn event(out: &mut Vec<u8>, record: &Record<'_>, original: Option<&[u8]>) -> boo
         out.extend_from_slice(b",\"duration\":");
         base::decimal(out, nanos);
     }
-    for field in [Field::EventAction, Field::EventCode, Field::EventReason] {
+    for field in [Field::EventAction, Field::EventCode, Field::EventId, Field::EventReason] {
         if let Some(value) = record.get(field) {
             out.extend_from_slice(field.place().text.as_bytes());
             text(out, value, record.escaped);
@@ -244,6 +244,23 @@ fn log(out: &mut Vec<u8>, record: &Record<'_>) {
             text(out, value, record.escaped);
             out.push(b',');
         }
+    }
+    syslog(out, record);
+}
+
+/// Writes `log.syslog` and a comma, if there is any of it.
+fn syslog(out: &mut Vec<u8>, record: &Record<'_>) {
+    let mut first = true;
+    for field in [Field::SyslogHostname, Field::SyslogAppname] {
+        if let Some(value) = record.get(field) {
+            out.extend_from_slice(if first { b"\"syslog\":{" } else { b"," });
+            first = false;
+            out.extend_from_slice(&field.place().text.as_bytes()[1..]);
+            text(out, value, record.escaped);
+        }
+    }
+    if !first {
+        out.extend_from_slice(b"},");
     }
 }
 

@@ -8,7 +8,7 @@ use super::record::{Field, Record};
 use super::redact::{Clean, Cleaner};
 use super::settings::{Error, Kind, Meaning, Settings, Verdict};
 use super::time::{Clock, rfc3339};
-use super::{Frame, StreamInfo, json, qurl_connector, text, v2ray};
+use super::{Frame, StreamInfo, host_log, json, qurl_connector, text, v2ray};
 
 /// Encodes the records of one stream.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub struct Encoder {
     /// What the format writes itself: members of the record, and of `waybill`.
     objects: Vec<u8>,
     detail: Vec<u8>,
+    /// Text that a format had to decode.
+    scratch: Vec<u8>,
 }
 
 impl Encoder {
@@ -42,6 +44,7 @@ impl Encoder {
             members: Members::default(),
             objects: Vec::new(),
             detail: Vec::new(),
+            scratch: Vec::new(),
         })
     }
 
@@ -51,7 +54,7 @@ impl Encoder {
         self.detail.clear();
         let clean = match self.kind {
             Kind::V2RayAccess | Kind::V2RayError => self.cleaner.clean(frame.text),
-            Kind::QurlConnector | Kind::Json | Kind::Text => {
+            Kind::QurlConnector | Kind::Sshd | Kind::Sudo | Kind::Json | Kind::Text => {
                 Clean { text: frame.text, original: frame.text, secrets: &[] }
             }
         };
@@ -64,6 +67,10 @@ impl Encoder {
             }
             Kind::QurlConnector if whole => {
                 qurl_connector::parse(&mut record, clean.text, &mut self.clock, &mut self.members, &mut self.detail);
+            }
+            Kind::Sshd | Kind::Sudo if whole => {
+                let clock = (&mut self.clock, frame.observed);
+                host_log::parse(&mut record, clean.text, self.kind, clock, &mut self.scratch, &mut self.detail);
             }
             Kind::Json if whole => {
                 let (objects, detail) = (&mut self.objects, &mut self.detail);
@@ -119,6 +126,8 @@ fn unread<'a>(kind: Kind) -> Record<'a> {
         Kind::V2RayAccess => Record::new("v2ray", "v2ray.access"),
         Kind::V2RayError => Record::new("v2ray", "v2ray.error"),
         Kind::QurlConnector => Record::new("qurl", "qurl.connector"),
+        Kind::Sshd => Record::new("sshd", "sshd"),
+        Kind::Sudo => Record::new("sudo", "sudo"),
         Kind::Json => Record::new("json", "json"),
         Kind::Text => Record::new("text", "text"),
     }

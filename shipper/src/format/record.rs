@@ -65,6 +65,7 @@ pub(super) struct Place {
 fields! {
     EventAction = "event.action" ["event"] "action",
     EventCode = "event.code" ["event"] "code",
+    EventId = "event.id" ["event"] "id",
     EventReason = "event.reason" ["event"] "reason",
     Message = "message" [] "message",
     ErrorMessage = "error.message" ["error"] "message",
@@ -81,6 +82,17 @@ fields! {
     NetworkType = "network.type" ["network"] "type",
     UserId = "user.id" ["user"] "id",
     UserName = "user.name" ["user"] "name",
+    UserEffectiveId = "user.effective.id" ["user" "effective"] "id",
+    UserEffectiveName = "user.effective.name" ["user" "effective"] "name",
+    UserTargetName = "user.target.name" ["user" "target"] "name",
+    UserAgent = "user_agent.original" ["user_agent"] "original",
+    ProcessPid = "process.pid" ["process"] "pid",
+    ProcessName = "process.name" ["process"] "name",
+    ProcessExecutable = "process.executable" ["process"] "executable",
+    ProcessCommandLine = "process.command_line" ["process"] "command_line",
+    ProcessTitle = "process.title" ["process"] "title",
+    ProcessWorkingDirectory = "process.working_directory" ["process"] "working_directory",
+    ProcessParentPid = "process.parent.pid" ["process" "parent"] "pid",
     UrlOriginal = "url.original" ["url"] "original",
     UrlScheme = "url.scheme" ["url"] "scheme",
     UrlDomain = "url.domain" ["url"] "domain",
@@ -88,6 +100,7 @@ fields! {
     UrlPath = "url.path" ["url"] "path",
     UrlQuery = "url.query" ["url"] "query",
     HttpMethod = "http.request.method" ["http" "request"] "method",
+    HttpStatus = "http.response.status_code" ["http" "response"] "status_code",
     ObserverIngress = "observer.ingress.interface.alias" ["observer" "ingress" "interface"] "alias",
     ObserverEgress = "observer.egress.interface.alias" ["observer" "egress" "interface"] "alias",
     DnsQuestionName = "dns.question.name" ["dns" "question"] "name",
@@ -99,6 +112,8 @@ fields! {
     ServiceVersion = "service.version" ["service"] "version",
     LogLevel = "log.level" ["log"] "level",
     LogLogger = "log.logger" ["log"] "logger",
+    SyslogHostname = "log.syslog.hostname" ["log" "syslog"] "hostname",
+    SyslogAppname = "log.syslog.appname" ["log" "syslog"] "appname",
 }
 
 /// How a field is written.
@@ -117,20 +132,36 @@ impl Field {
         &PLACES[self as usize]
     }
 
-    /// The field of a dotted name.
+    /// The field of a dotted name. Not those of `process` and `user_agent`, which a field map may fill as it likes.
     pub(super) fn named(name: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|field| field.place().name == name)
+        let is_open = |name: &str| name.starts_with("process.") || name.starts_with("user_agent.");
+        Self::ALL.iter().copied().find(|field| field.place().name == name && !is_open(name))
     }
 
     /// Whether it is written with the parts of its object that are no fields.
     const fn is_apart(self) -> bool {
-        matches!(self, Self::EventAction | Self::EventCode | Self::EventReason | Self::LogLevel | Self::LogLogger)
+        matches!(
+            self,
+            Self::EventAction
+                | Self::EventCode
+                | Self::EventId
+                | Self::EventReason
+                | Self::LogLevel
+                | Self::LogLogger
+                | Self::SyslogHostname
+                | Self::SyslogAppname
+        )
     }
 
     /// How the field is written.
     const fn shape(self) -> Shape {
         match self {
-            Self::SourcePort | Self::DestinationPort | Self::UrlPort => Shape::Number,
+            Self::SourcePort
+            | Self::DestinationPort
+            | Self::UrlPort
+            | Self::HttpStatus
+            | Self::ProcessPid
+            | Self::ProcessParentPid => Shape::Number,
             Self::DnsResolvedIp => Shape::IpList,
             _ => Shape::Text,
         }
@@ -229,6 +260,7 @@ impl<'a> Record<'a> {
         let fits = match field {
             Field::SourceIp | Field::DestinationIp => Version::of(text).is_some(),
             Field::SourcePort | Field::DestinationPort | Field::UrlPort => super::address::is_port(text),
+            Field::HttpStatus | Field::ProcessPid | Field::ProcessParentPid => base::is_decimal(text),
             Field::DnsResolvedIp => false,
             _ => true,
         };

@@ -15,6 +15,10 @@ pub enum Kind {
     V2RayError,
     /// JSONL of the qURL Connector, and its mirror on the runtime log.
     QurlConnector,
+    /// OpenSSH's server, and the other programs of the same file. See [`Kind::Sudo`].
+    Sshd,
+    /// sudo and su. Lines of sshd and PAM among them are recognised.
+    Sudo,
     /// Any JSONL, with a [`JsonMap`].
     Json,
     /// Lines of text.
@@ -23,7 +27,8 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order of the policy's documentation.
-    pub const ALL: [Self; 5] = [Self::V2RayAccess, Self::V2RayError, Self::QurlConnector, Self::Json, Self::Text];
+    pub const ALL: [Self; 7] =
+        [Self::V2RayAccess, Self::V2RayError, Self::QurlConnector, Self::Sshd, Self::Sudo, Self::Json, Self::Text];
 
     /// The name that the policy uses.
     pub fn name(self) -> &'static str {
@@ -31,9 +36,16 @@ impl Kind {
             Self::V2RayAccess => "V2RayAccess",
             Self::V2RayError => "V2RayError",
             Self::QurlConnector => "QurlConnector",
+            Self::Sshd => "Sshd",
+            Self::Sudo => "Sudo",
             Self::Json => "Json",
             Self::Text => "Text",
         }
+    }
+
+    /// Whether its lines carry local times without a zone.
+    pub fn is_local(self) -> bool {
+        matches!(self, Self::V2RayAccess | Self::V2RayError | Self::Sshd | Self::Sudo)
     }
 }
 

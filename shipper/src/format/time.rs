@@ -92,6 +92,56 @@ impl Clock {
         Some((Moment { time: moment.time.checked_add(nanos)?, ..moment }, text.len() - cursor.0.len()))
     }
 
+    /// Reads `Nov 21 22:45:14[.083979]`, the local time of RFC 3164, also with a year in front, behind the day or behind the
+    /// time. Answers the moment and the length read.
+    ///
+    /// A missing year is the one that brings the time closest behind `observed`. Times up to two days ahead of it are taken as
+    /// they are: clocks and zones differ. A line that is older than that year is therefore dated too late.
+    pub(super) fn bsd(&mut self, text: &[u8], observed: i64) -> Option<(Moment, usize)> {
+        let mut cursor = Cursor(text);
+        let mut year = None;
+        if text.first()?.is_ascii_digit() {
+            year = Some(cursor.year()?);
+            cursor.expect(b' ')?;
+        }
+        let month = cursor.month()?;
+        cursor.expect(b' ')?;
+        if cursor.0.first() == Some(&b' ') {
+            cursor.expect(b' ')?;
+        }
+        let day = cursor.small()?;
+        cursor.expect(b' ')?;
+        if year.is_none() && cursor.0.get(4) == Some(&b' ') {
+            year = Some(cursor.year()?);
+            cursor.expect(b' ')?;
+        }
+        let seconds = cursor.clock()?;
+        let nanos = cursor.fraction()?;
+        if year.is_none() && matches!(cursor.0, [b' ', b'1' | b'2', _, _, _, b' ' | b':', ..]) {
+            let mut behind = Cursor(&cursor.0[1..]);
+            if let Some(found) = behind.year() {
+                (year, cursor) = (Some(found), behind);
+            }
+        }
+        let length = text.len() - cursor.0.len();
+        let moment = match year {
+            Some(year) => self.instant(days(year, month, day)? * DAY + seconds, nanos)?,
+            None => self.closest(month, day, seconds, nanos, observed)?,
+        };
+        Some((moment, length))
+    }
+
+    /// The last time that this date came, as seen from `observed`.
+    fn closest(&mut self, month: i64, day: i64, seconds: i64, nanos: i64, observed: i64) -> Option<Moment> {
+        let latest = observed.saturating_add(2 * DAY * SECOND);
+        let next = year_of(observed.div_euclid(SECOND)) + 1;
+        // February 29 can be eight years back.
+        (0..=9).find_map(|back| {
+            let local = days(next - back, month, day)? * DAY + seconds;
+            self.instant(local, nanos).filter(|moment| moment.time <= latest)
+        })
+    }
+
     /// Reads RFC 3339 and its common relatives: a blank instead of the `T`, an offset without colon, or none, which is local time.
     pub(super) fn rfc3339(&mut self, text: &[u8]) -> Option<Moment> {
         let mut cursor = Cursor(text);
@@ -189,9 +239,23 @@ impl Cursor<'_> {
         self.small()
     }
 
+    /// Four digits.
+    fn year(&mut self) -> Option<i64> {
+        Some(self.two()? * 100 + self.two()?)
+    }
+
+    /// The English abbreviation of a month.
+    fn month(&mut self) -> Option<i64> {
+        const NAMES: &[u8; 36] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
+        let (name, rest) = self.0.split_at_checked(3)?;
+        let index = NAMES.as_chunks::<3>().0.iter().position(|known| known == name)?;
+        self.0 = rest;
+        Some(index as i64 + 1)
+    }
+
     /// Days since 1970.
     fn date(&mut self, separator: u8) -> Option<i64> {
-        let year = self.two()? * 100 + self.two()?;
+        let year = self.year()?;
         self.expect(separator)?;
         let month = self.small()?;
         self.expect(separator)?;
@@ -241,6 +305,12 @@ fn days(year: i64, month: i64, day: i64) -> Option<i64> {
     let of_era = year % 400;
     let of_year = (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5 + day - 1;
     Some(year / 400 * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468)
+}
+
+/// The year of a second since 1970, in UTC.
+fn year_of(second: i64) -> i64 {
+    let text = render(second);
+    text[..4].iter().fold(0, |year, digit| year * 10 + i64::from(digit - b'0'))
 }
 
 /// Writes instants; the text of the last second is kept.
@@ -402,6 +472,36 @@ mod tests {
                 assert_eq!(moment.ambiguous, fold, "{name} {date_time}");
                 local += 1733;
             }
+        }
+    }
+
+    #[test]
+    fn dates_without_a_year_are_the_last_that_came() {
+        let mut clock = berlin();
+        let mut at = |text: &'static str, observed: &str| {
+            clock.bsd(text.as_bytes(), nanos(observed)).map(|(moment, length)| (moment.time, &text[length..]))
+        };
+        for (text, observed, expected, rest) in [
+            ("Nov 21 22:45:14 vm", "2026-11-21T21:45:15Z", "2026-11-21T21:45:14Z", " vm"),
+            ("Nov  1 22:45:14.25 vm", "2026-11-21T21:45:15Z", "2026-11-01T21:45:14.25Z", " vm"),
+            ("Nov 1 22:45:14", "2026-11-21T21:45:15Z", "2026-11-01T21:45:14Z", ""),
+            ("Dec 31 23:59:59 x", "2027-01-01T00:10:00Z", "2026-12-31T22:59:59Z", " x"),
+            ("Jan  1 00:00:01 x", "2026-12-31T23:00:05Z", "2026-12-31T23:00:01Z", " x"),
+            // The writer's clock is ahead of ours by two hours.
+            ("Jan  1 01:00:01 x", "2026-12-31T22:00:00Z", "2027-01-01T00:00:01Z", " x"),
+            ("Nov 24 22:45:14 x", "2026-11-21T21:45:15Z", "2025-11-24T21:45:14Z", " x"),
+            ("Feb 29 12:00:00 x", "2026-11-21T21:45:15Z", "2024-02-29T11:00:00Z", " x"),
+            ("Feb 29 12:00:00 x", "2103-01-01T00:00:00Z", "2096-02-29T11:00:00Z", " x"),
+            // A year in the line counts.
+            ("2004 Sep  7 10:00:00 x", "2026-11-21T21:45:15Z", "2004-09-07T08:00:00Z", " x"),
+            ("Sep  7 2004 10:00:00 x", "2026-11-21T21:45:15Z", "2004-09-07T08:00:00Z", " x"),
+            ("Sep  7 10:00:00 2004 x", "2026-11-21T21:45:15Z", "2004-09-07T08:00:00Z", " x"),
+            ("Sep  7 10:00:00 2004x x", "2026-11-21T21:45:15Z", "2026-09-07T08:00:00Z", " 2004x x"),
+        ] {
+            assert_eq!(at(text, observed), Some((nanos(expected), rest)), "{text} seen {observed}");
+        }
+        for text in ["", "Nov", "nov 21 22:45:14", "Nov 31 22:45:14", "Nov 21 24:45:14", "2004 Nov", "Nov 21", "99"] {
+            assert_eq!(at(text, "2026-11-21T21:45:15Z"), None, "{text}");
         }
     }
 

@@ -164,7 +164,7 @@ fn resolve_source(source: &crds::Source, path: &str, findings: &mut Vec<Finding>
             error(&format!("{path}.timeZone"), &e.to_string(), "write an IANA name such as Europe/Berlin")
         })?,
         None => TimeZone::try_system().unwrap_or_else(|_| {
-            if matches!(kind, format::Kind::V2RayAccess | format::Kind::V2RayError) {
+            if kind.is_local() {
                 findings.push(Finding {
                     severity: Severity::Warning,
                     path: format!("{path}.timeZone"),

@@ -1,0 +1,105 @@
+//! What a host logs of those who come to it: lines of sshd, PAM, sudo and su, as syslog files mix them.
+//!
+//! `auth.log` and `secure` hold the lines of many programs, so either source takes all of them. A line with a header is understood
+//! if only because its header is: the message of an unknown program is kept as `message`. A line without a header, such as
+//! `sshd -E` and sudo's own file have them, must be one that its format knows.
+
+use super::address::{Endpoint, Version};
+use super::object::Object;
+use super::record::{Field, Record, Side};
+use super::settings::Kind;
+use super::time::Clock;
+use super::{pam, sshd, sudo, syslog};
+
+/// Reads a line.
+pub(super) fn parse<'a>(
+    record: &mut Record<'a>,
+    line: &'a [u8],
+    kind: Kind,
+    (clock, observed): (&mut Clock, i64),
+    scratch: &'a mut Vec<u8>,
+    detail: &mut Vec<u8>,
+) {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let header = syslog::parse(line, clock, observed).unwrap_or(syslog::Header { message: line, ..Default::default() });
+    if let Some(moment) = header.moment {
+        (record.time, record.ambiguous) = (Some(moment.time), moment.ambiguous);
+    }
+    if let Some(host) = header.host {
+        record.set(Field::SyslogHostname, host);
+    }
+    if let Some(pid) = header.pid {
+        record.set_checked(Field::ProcessPid, pid);
+    }
+    let mut message = header.message;
+    let mut folded = syslog::repeated(message);
+    if let Some((count, inside)) = syslog::unfolded(message) {
+        (folded, message) = (Some(count), inside);
+    }
+    if let Some(count) = folded {
+        Object::member_after(detail, "syslog").value("repeated").extend_from_slice(count);
+    }
+    if header.program.is_empty() {
+        let known = match kind {
+            Kind::Sudo => sudo::parse(record, message, detail) || sudo::continuation(record, line),
+            _ => sshd::parse(record, message, scratch, detail),
+        };
+        record.parsed = known || header.host.is_some();
+        if !known {
+            record.set(Field::Message, message);
+            if folded.is_some() {
+                record.name(Field::EventAction, "message-repeated");
+            }
+        }
+        return;
+    }
+    record.parsed = true;
+    record.set(Field::SyslogAppname, header.program);
+    let name = base_name(header.program);
+    record.set(Field::ProcessName, name);
+    if pam::parse(record, header.program, message.trim_ascii_start(), detail) {
+        return;
+    }
+    let known = match name {
+        b"sshd" | b"sshd-session" | b"sshd-auth" => {
+            record.dataset = "sshd";
+            sshd::parse(record, message, scratch, detail);
+            true
+        }
+        b"sudo" | b"sudo-rs" => {
+            record.dataset = "sudo";
+            sudo::parse(record, message, detail)
+        }
+        b"su" | b"su-l" | b"doas" | b"sudo-i" => {
+            record.dataset = "su";
+            sudo::parse_su(record, message, detail)
+        }
+        b"internal-sftp" | b"sftp-server" => {
+            record.dataset = "sshd";
+            sshd::parse(record, message, scratch, detail)
+        }
+        _ => {
+            record.dataset = "syslog";
+            false
+        }
+    };
+    if !known {
+        record.set(Field::Message, message.trim_ascii_start());
+    }
+}
+
+/// `sshd` of `/usr/sbin/sshd` and of `sshd(pam_unix)`.
+fn base_name(program: &[u8]) -> &[u8] {
+    let end = memchr::memchr(b'(', program).filter(|at| *at > 0).unwrap_or(program.len());
+    let name = &program[..end];
+    memchr::memrchr(b'/', name).map_or(name, |at| &name[at + 1..])
+}
+
+/// Sets the destination of a connection.
+pub(super) fn destination<'a>(record: &mut Record<'a>, host: &'a [u8], port: Option<&'a [u8]>) {
+    let endpoint = Endpoint { transport: None, host, port, version: Version::of(host) };
+    record.endpoint(Side::Destination, &endpoint);
+}
+
+#[cfg(test)]
+mod tests;

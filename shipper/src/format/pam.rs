@@ -1,0 +1,240 @@
+//! What PAM's modules log under the name of the program that called them: `module(service:type): text`, or, of old modules,
+//! `(module) text`.
+//!
+//! Values are not quoted. `ruser=`, `rhost=` and `user=` are read from the front, in the order in which the modules print them,
+//! so that a name at the end can't bring another host.
+
+use super::object::Object;
+use super::peer::{is_host, source};
+use super::record::{Field, Record};
+use super::settings::Outcome::{self, Allow, Deny, Error, Success};
+use super::sshd::{AUTHENTICATION, rsplit, split};
+
+const SESSION: &str = "\"session\"";
+const IAM: &str = "\"iam\"";
+
+/// A message that is told by a part of it: the part, whether it must stand in front, what happened.
+type Row = (&'static [u8], bool, &'static str, Option<Outcome>, &'static str);
+
+const ROWS: &[Row] = &[
+    (b"authentication success", true, "pam-authentication", Some(Allow), AUTHENTICATION),
+    (b"check pass; user unknown", true, "pam-unknown-user", None, AUTHENTICATION),
+    (b"bad username [", true, "pam-unknown-user", Some(Deny), AUTHENTICATION),
+    (b"auth could not identify password for [", true, "pam-authentication", Some(Deny), AUTHENTICATION),
+    (b"conversation failed", true, "pam-conversation-failed", Some(Error), AUTHENTICATION),
+    (b"account ", true, "pam-account", Some(Deny), AUTHENTICATION),
+    (b"expired password for user ", true, "pam-password-expired", Some(Deny), AUTHENTICATION),
+    (b"Consecutive login failures for user ", true, "pam-locked", Some(Deny), AUTHENTICATION),
+    (b"User unknown", true, "pam-unknown-user", Some(Deny), AUTHENTICATION),
+    (b"user unknown", true, "pam-unknown-user", Some(Deny), AUTHENTICATION),
+    (b"access denied for user ", true, "pam-access-denied", Some(Deny), AUTHENTICATION),
+    (b"Refused user ", true, "pam-access-denied", Some(Deny), AUTHENTICATION),
+    (b"password changed for ", true, "password-changed", Some(Success), IAM),
+    (b"Invalid verification code", true, "pam-authentication", Some(Deny), AUTHENTICATION),
+    (b"Accepted google_authenticator", true, "pam-authentication", Some(Allow), AUTHENTICATION),
+    (b"granted access", false, "pam-authentication", Some(Allow), AUTHENTICATION),
+    (b"denied access", false, "pam-access-denied", Some(Deny), AUTHENTICATION),
+    (b"deny ", false, "pam-locked", Some(Deny), AUTHENTICATION),
+];
+
+/// Reads a message. False, and nothing set, if no module wrote it.
+pub(super) fn parse<'a>(record: &mut Record<'a>, program: &'a [u8], message: &'a [u8], detail: &mut Vec<u8>) -> bool {
+    if let Some((count, rest)) = more_failures(message) {
+        let mut waybill = Object::member_after(detail, "pam");
+        waybill.value("failures").extend_from_slice(count);
+        says(record, "pam-authentication", Some(Deny), AUTHENTICATION, "\"start\"");
+        pairs(record, rest, &mut waybill);
+        record.set(Field::Message, message);
+        record.dataset = "pam";
+        return true;
+    }
+    let Some([module, service, kind, text]) = module(program, message) else { return false };
+    record.set(Field::Message, message);
+    record.dataset = "pam";
+    let mut waybill = Object::member_after(detail, "pam");
+    waybill.text("module", module);
+    if !service.is_empty() {
+        waybill.text("service", service);
+    }
+    if !kind.is_empty() {
+        waybill.text("type", kind);
+    }
+    self::text(record, text, &mut waybill);
+    true
+}
+
+/// `PAM 2 more authentication failures; logname=…`: what the library says for modules that count.
+fn more_failures(message: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (count, rest) = split(message.strip_prefix(b"PAM ")?, b" more authentication failure")?;
+    let rest = rest.strip_prefix(b"s").unwrap_or(rest).strip_prefix(b";")?;
+    super::base::is_decimal(count).then_some((count, rest))
+}
+
+/// Module, service, type and text.
+type Parts<'a> = [&'a [u8]; 4];
+
+fn module<'a>(program: &'a [u8], message: &'a [u8]) -> Option<Parts<'a>> {
+    let none = &message[..0];
+    // "sshd(pam_unix)[123]: text" and "(pam_unix) text", up to Linux-PAM 0.99
+    if let Some((service, rest)) = split(program, b"(pam_") {
+        let name = &program[service.len() + 1..program.len() - 1];
+        return rest.ends_with(b")").then_some([name, service, none, message]);
+    }
+    if let Some(rest) = message.strip_prefix(b"(pam_") {
+        let (name, text) = split(rest, b") ")?;
+        return is_name(name).then_some([&message[1..5 + name.len()], none, none, text]);
+    }
+    if !message.starts_with(b"pam_") {
+        return None;
+    }
+    let open = message.iter().take(64).position(|byte| matches!(byte, b'(' | b':' | b' ' | b'['))?;
+    let (name, rest) = message.split_at(open);
+    if let Some(inside) = rest.strip_prefix(b"(") {
+        let (place, text) = split(inside, b"): ")?;
+        let (service, kind) = split(place, b":").unwrap_or((place, none));
+        return Some([name, service, kind, text]);
+    }
+    Some([name, none, none, rest.strip_prefix(b": ")?])
+}
+
+fn is_name(text: &[u8]) -> bool {
+    !text.is_empty() && text.len() <= 32 && text.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+}
+
+fn says(
+    record: &mut Record<'_>,
+    action: &'static str,
+    outcome: Option<Outcome>,
+    category: &'static str,
+    types: &'static str,
+) {
+    record.name(Field::EventAction, action);
+    (record.outcome, record.category, record.types) = (outcome, category, types);
+}
+
+fn text<'a>(record: &mut Record<'a>, text: &'a [u8], waybill: &mut Object<'_>) {
+    for (begins, action, types) in [
+        (&b"session opened for user "[..], "session-opened", "\"start\""),
+        (b"session closed for user ", "session-closed", "\"end\""),
+    ] {
+        if let Some(rest) = text.strip_prefix(begins) {
+            says(record, action, Some(Success), SESSION, types);
+            session(record, rest.trim_ascii_end(), waybill);
+            return;
+        }
+    }
+    if let Some(rest) = text.strip_prefix(b"authentication failure;") {
+        says(record, "pam-authentication", Some(Deny), AUTHENTICATION, "\"start\"");
+        pairs(record, rest, waybill);
+        return;
+    }
+    // pam_sss, pam_ldap, pam_krb5: "received for user alice: 7 (Authentication failure)"
+    if let Some((name, reason)) = text.strip_prefix(b"received for user ").and_then(|rest| rsplit(rest, b": ")) {
+        says(record, "pam-authentication", Some(Deny), AUTHENTICATION, "\"start\"");
+        record.set(Field::UserName, name);
+        record.set(Field::EventReason, reason);
+        return;
+    }
+    if text.starts_with(b"requirement \"") {
+        let (outcome, name) = match rsplit(text, b"\" not met by user ") {
+            Some((_, name)) => (Some(Deny), name),
+            None => (None, rsplit(text, b" was met by user ").map_or(&text[..0], |(_, name)| name)),
+        };
+        says(record, "pam-requirement", outcome, AUTHENTICATION, "\"info\"");
+        set_name(record, quoted(name).unwrap_or(name));
+        return;
+    }
+    for (part, front, action, outcome, category) in ROWS {
+        let Some(at) = memchr::memmem::find(text, part).filter(|at| *at == 0 || !front) else { continue };
+        says(record, action, *outcome, category, "\"info\"");
+        let rest = &text[at + part.len()..];
+        if let Some(fields) = rest.strip_prefix(b";").filter(|_| *front) {
+            pairs(record, fields, waybill);
+        } else {
+            let name = if *front { Some(rest) } else { split(text, b"user ").map(|(_, rest)| rest) };
+            set_name(record, name.map_or(b"", |rest| first_name(rest, part.ends_with(b"["))));
+        }
+        return;
+    }
+    record.types = "\"info\"";
+}
+
+fn set_name<'a>(record: &mut Record<'a>, name: &'a [u8]) {
+    if !name.is_empty() {
+        record.set(Field::UserName, name);
+    }
+}
+
+/// The name with which a text begins: in brackets, quoted, or one word.
+fn first_name(text: &[u8], bracketed: bool) -> &[u8] {
+    if bracketed {
+        return text.trim_ascii_end().strip_suffix(b"]").unwrap_or_default();
+    }
+    quoted(text).unwrap_or_else(|| {
+        let word = &text[..memchr::memchr(b' ', text).unwrap_or(text.len())];
+        if word.contains(&b'=') { &text[..0] } else { word }
+    })
+}
+
+/// What stands in quotes up to the last one.
+fn quoted(text: &[u8]) -> Option<&[u8]> {
+    let close = match text.first()? {
+        b'\'' | b'`' => b'\'',
+        b'"' => b'"',
+        _ => return None,
+    };
+    let end = memchr::memrchr(close, &text[1..])?;
+    Some(&text[1..=end])
+}
+
+/// `alice(uid=1000) by bob(uid=0)`, older `alice by (uid=0)` and `alice`.
+fn session<'a>(record: &mut Record<'a>, text: &'a [u8], waybill: &mut Object<'_>) {
+    let (user, by) = rsplit(text, b" by ").unwrap_or((text, b""));
+    let (name, id) = identity(user);
+    record.set(Field::UserName, name);
+    if let Some(id) = id {
+        record.set(Field::UserId, id);
+    }
+    let (name, id) = identity(by);
+    if !name.is_empty() {
+        waybill.text("by", name);
+    }
+    if let Some(id) = id {
+        waybill.text("by_uid", id);
+    }
+}
+
+/// `alice(uid=1000)`: name and number.
+fn identity(text: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let found = text.strip_suffix(b")").and_then(|text| rsplit(text, b"(uid="));
+    match found {
+        Some((name, id)) if super::base::is_decimal(id) => (name, Some(id)),
+        _ => (text, None),
+    }
+}
+
+/// `logname= uid=0 euid=0 tty=ssh ruser= rhost=192.0.2.1  user=root`
+fn pairs<'a>(record: &mut Record<'a>, text: &'a [u8], waybill: &mut Object<'_>) {
+    let mut rest = text.trim_ascii_start();
+    for key in [&b"logname"[..], b"uid", b"euid", b"tty", b"ruser", b"rhost"] {
+        let Some(behind) = rest.strip_prefix(key).and_then(|rest| rest.strip_prefix(b"=")) else { continue };
+        let end = memchr::memchr(b' ', behind).unwrap_or(behind.len());
+        let (value, behind) = behind.split_at(end);
+        rest = behind.trim_ascii_start();
+        match key {
+            _ if value.is_empty() => {}
+            b"rhost" if is_host(value) => source(record, value, None),
+            b"rhost" => waybill.text("rhost", value),
+            b"ruser" => waybill.text("ruser", value),
+            b"tty" => waybill.text("tty", value),
+            b"uid" => waybill.text("uid", value),
+            _ => {}
+        }
+    }
+    if let Some(name) = rest.strip_prefix(b"user=") {
+        record.set(Field::UserName, name.trim_ascii_end());
+    }
+}
+
+#[cfg(test)]
+mod tests;
