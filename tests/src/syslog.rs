@@ -340,7 +340,7 @@ mod tests {
     fn reads_what_is_right_and_refuses_the_rest() {
         let good = b"<86>1 2026-01-02T03:04:05.123456Z h a - deny [waybill@32473 user=\"a\\\"\\]\"] \xEF\xBB\xBFx";
         let message = Message::parse(good).unwrap();
-        assert_eq!((message.priority, message.param("user"), message.body), (86, Some("a\"]"), b"x".to_vec()));
+        assert_eq!((message.priority, message.param("user"), message.body.clone()), (86, Some("a\"]"), b"x".to_vec()));
         for bad in [
             &b"<192>1 - h a - - -"[..],
             b"<86>2 - h a - - -",

@@ -36,8 +36,11 @@ pub fn read(broker: &str, topic: &str) -> Result<Vec<Message>> {
         .set("check.crcs", "true")
         .create()?;
     let metadata = consumer.fetch_metadata(Some(topic), PATIENCE)?;
-    let partitions: Vec<i32> =
-        metadata.topics().iter().flat_map(|t| t.partitions().iter().map(rdkafka::metadata::MetadataPartition::id)).collect();
+    let partitions: Vec<i32> = metadata
+        .topics()
+        .iter()
+        .flat_map(|t| t.partitions().iter().map(rdkafka::metadata::MetadataPartition::id))
+        .collect();
     let (mut list, mut ends) = (TopicPartitionList::new(), BTreeMap::new());
     for partition in partitions {
         let (low, high) = consumer.fetch_watermarks(topic, partition, PATIENCE)?;

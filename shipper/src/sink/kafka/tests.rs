@@ -63,6 +63,7 @@ impl Rig {
             encoding: Encoding::Ecs,
             policy: "test".into(),
             host: "node".into(),
+            in_flight: 64 << 20,
             secrets: Secrets::default(),
         };
         let thread = Some(std::thread::spawn(move || run(queue, settings, context)));
