@@ -16,7 +16,7 @@ LOG := $(RUN)/test.log
 export WAYBILL_SKIPS := $(RUN)/skips
 
 # Tests against real servers, and all the others.
-TESTS := $(basename $(notdir $(wildcard */tests/*.rs)))
+TESTS := $(basename $(notdir $(wildcard */tests/*.rs))) $(notdir $(patsubst %/main.rs,%,$(wildcard tests/tests/*/main.rs)))
 SERVERS := $(filter elasticsearch cloudwatch kafka syslog,$(TESTS))
 
 # Appends to the log; the totals are summed from it even when a test fails.
@@ -28,15 +28,13 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
 
 demo: setup build ## genuine V2Ray and qURL lines, shipped, searched, held, killed and accounted for; under a minute
-	@$(CARGO) build --quiet --package waybill-tests --bin demo
+	@$(CARGO) build --quiet --workspace --bin demo
 	@$(CARGO_TARGET_DIR)/debug/demo
 
-test: clean-run lint ## all that must pass: lint, unit tests, integration tests on this host with a short torture
+test: clean-run lint ## lint, unit tests, integration tests on this host with a short torture; test-servers and test-cluster are apart
 	@status=0; \
 	$(MAKE) --no-print-directory test-unit TOTAL=no || status=1; \
 	$(MAKE) --no-print-directory test-integration TOTAL=no || status=1; \
-	$(MAKE) --no-print-directory test-servers TOTAL=no || status=1; \
-	$(MAKE) --no-print-directory test-cluster TOTAL=no || status=1; \
 	scripts/totals $(LOG) $(WAYBILL_SKIPS) && exit $$status
 
 test-unit: setup ## the tests beside the code
@@ -62,16 +60,15 @@ CLUSTER_IMAGES := $(CARGO_TARGET_DIR)/debug/waybill $(CARGO_TARGET_DIR)/debug/wa
 test-cluster: build ## a real Kubernetes of two nodes, without Docker: the CRD, the agents, the operator; needs root and Go 1.26
 	@$(if $(TOTAL),,$(MAKE) --no-print-directory clean-run)
 	@if why=$$(CACHE=$(CACHE) tests/cluster/cluster lacks); then \
-		$(CARGO) build --package waybill-operator && \
-		$(CARGO) test --package waybill-tests --test 'cluster_*' --no-run && \
+		$(CARGO) test --workspace --test 'cluster_*' --no-run && \
 		CACHE=$(CACHE) tests/cluster/cluster with $(CLUSTER_IMAGES) -- \
-		$(CARGO) test $(WITHIN) --package waybill-tests --test 'cluster_*' --no-fail-fast -- --ignored --nocapture --test-threads=1 $(tee); \
+		$(CARGO) test $(WITHIN) --workspace --test 'cluster_*' --no-fail-fast -- --ignored --nocapture --test-threads=1 $(tee); \
 	else echo "SKIPPED: test-cluster: $$why"; echo "test-cluster: $$why" >> $(WAYBILL_SKIPS); fi
 	@$(if $(TOTAL),,scripts/totals $(LOG) $(WAYBILL_SKIPS))
 
 torture: setup build clean-run ## conservation under violence, with at least 1,000 kills
 	@WAYBILL_TORTURE_KILLS=$${WAYBILL_TORTURE_KILLS:-1000} \
-	$(CARGO) test --package waybill-tests --test torture -- --ignored --nocapture $(tee)
+	$(CARGO) test --workspace --test torture -- --ignored --nocapture $(tee)
 	@scripts/totals $(LOG) $(WAYBILL_SKIPS)
 
 bench: ## what framing, parsing and encoding cost
@@ -89,8 +86,9 @@ images: ## container images of the agent and of the operator, by docker buildx; 
 	@docker buildx build $(if $(PLATFORMS),--platform $(PLATFORMS),--load) --file shipper/Dockerfile --tag waybill:$(VERSION) .
 	@docker buildx build $(if $(PLATFORMS),--platform $(PLATFORMS),--load) --file operator/Dockerfile --tag waybill-operator:$(VERSION) .
 
-build: ## the agent
-	@$(CARGO) build --package waybill-shipper --bin waybill
+# Always the whole workspace: a part of it would choose other features and compile the dependencies anew.
+build: ## the agent and the operator
+	@$(CARGO) build --workspace --bins
 
 setup: # the programs that the tests drive; the machine itself is left as it is
 	@scripts/tools $(CACHE)/tools logrotate v2ray gzip zstd softether-common rsyslogd syslog-ng promtool

@@ -25,7 +25,9 @@ impl Writer {
     /// Begins to write; `trap` says what it does at SIGUSR1.
     fn start(room: &Room, trap: &str) -> Result<Self> {
         let program = room.path().join("writer");
-        fs::copy("/bin/bash", &program).context("bash is needed")?;
+        // By another process: a test that forks meanwhile would hold the copy open for writing, and it could not be executed.
+        let copied = Command::new("cp").arg("/bin/bash").arg(&program).status().context("cp is needed")?;
+        ensure!(copied.success(), "bash is needed");
         fs::create_dir_all(room.logs().join("app"))?;
         let script = format!(
             "log={}; stop={}; exec >>$log; trap '{trap}' USR1; n=0; padding=$(printf 'x%.0s' {{1..120}})

@@ -200,6 +200,7 @@ impl Engine {
         self.store.model().streams.iter().any(|(other, r)| {
             *other != id
                 && *other != next
+                && r.begun > record.begun
                 && r.joining
                 && r.source == record.source
                 && folder(r) == folder(record)

@@ -220,6 +220,7 @@ const KNOWN: &[&str] = &[
     "role",
     "root_dir",
     "rport",
+    "saddr",
     "sauid",
     "scontext",
     "selected-context",
