@@ -71,6 +71,8 @@ fn rotated(name: &str, rotation: impl FnOnce(&V2Ray) -> Value, check: impl Fn(&V
             "/rotation",
             rotation(&proxy),
         );
+        // Every archive stays, to be counted in the end.
+        let source = with(source, "/retention", json!({"maxFiles": 1000}));
         let policy = Policy::new("v2ray").source(source).sink(policy::file("archive", &room.archive()));
         let mut agent = room.agent(&policy)?;
         agent.start()?;

@@ -196,11 +196,17 @@ impl Engine {
     /// Whether a file lies between two others by the time of its last change: it was met late, because it was being compressed.
     fn one_between(&self, id: StreamId, record: &StreamRecord, next: StreamId, follower: &StreamRecord) -> bool {
         let modified = |id: &StreamId, r: &StreamRecord| self.streams.get(id).map_or(r.modified, |s| s.modified);
+        let compressed = |r: &StreamRecord| r.extents.last().is_some_and(|e| e.compression != 0);
+        if compressed(follower) {
+            // Its time may be that of its compression.
+            return false;
+        }
         let (from, to) = (modified(&id, record), modified(&next, follower));
         self.store.model().streams.iter().any(|(other, r)| {
             *other != id
                 && *other != next
-                && r.begun > record.begun
+                && r.begun > follower.begun
+                && compressed(r)
                 && r.joining
                 && r.source == record.source
                 && folder(r) == folder(record)
