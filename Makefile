@@ -22,7 +22,7 @@ SERVERS := $(filter elasticsearch cloudwatch kafka syslog,$(TESTS))
 # Appends to the log; the totals are summed from it even when a test fails.
 tee = 2>&1 | tee -a $(LOG)
 
-.PHONY: help demo test test-unit test-integration test-servers test-cluster torture bench lint fmt build images clean-run setup
+.PHONY: help demo test test-unit test-integration test-servers test-cluster torture bench lint fmt build images clean-run setup system
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -37,7 +37,7 @@ test: clean-run lint ## lint, unit tests, integration tests on this host with a 
 	$(MAKE) --no-print-directory test-integration TOTAL=no || status=1; \
 	scripts/totals $(LOG) $(WAYBILL_SKIPS) && exit $$status
 
-test-unit: setup ## the tests beside the code
+test-unit: system setup ## the tests beside the code
 	@$(if $(TOTAL),,$(MAKE) --no-print-directory clean-run)
 	@$(CARGO) test --workspace --lib --bins --no-fail-fast $(tee)
 	@$(CARGO) test --workspace --doc --no-fail-fast $(tee)
@@ -74,7 +74,10 @@ torture: setup build clean-run ## conservation under violence, with at least 1,0
 bench: ## what framing, parsing and encoding cost
 	@$(CARGO) bench --workspace
 
-lint: ## format, clippy, licences and advisories
+system: # what compiling needs of the system
+	@scripts/system
+
+lint: system ## format, clippy, licences and advisories
 	@$(CARGO) fmt --all -- --check
 	@$(CARGO) clippy --workspace --lib --bins -- -D warnings
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check; else echo 'SKIPPED: cargo-deny is not installed'; fi
@@ -87,7 +90,7 @@ images: ## container images of the agent and of the operator, by docker buildx; 
 	@docker buildx build $(if $(PLATFORMS),--platform $(PLATFORMS),--load) --file operator/Dockerfile --tag waybill-operator:$(VERSION) .
 
 # Always the whole workspace: a part of it would choose other features and compile the dependencies anew.
-build: ## the agent and the operator
+build: system ## the agent and the operator
 	@$(CARGO) build --workspace --bins
 
 setup: # the programs that the tests drive; the machine itself is left as it is

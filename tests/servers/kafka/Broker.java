@@ -1,7 +1,6 @@
 import java.io.BufferedReader;
 import java.io.File;
 import java.io.InputStreamReader;
-import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -79,11 +78,12 @@ public class Broker {
                 admin.incrementalAlterConfigs(Map.of(topic, List.of(change))).all().get();
             }
             case "password" -> {
-                List<UserScramCredentialAlteration> changes = new ArrayList<>();
+                // One request each: a broker takes only one change of a user at a time.
                 for (ScramMechanism mechanism : List.of(ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512)) {
-                    changes.add(new UserScramCredentialUpsertion(words[1], new ScramCredentialInfo(mechanism, 4096), words[2]));
+                    UserScramCredentialAlteration change =
+                        new UserScramCredentialUpsertion(words[1], new ScramCredentialInfo(mechanism, 4096), words[2]);
+                    admin.alterUserScramCredentials(List.of(change)).all().get();
                 }
-                admin.alterUserScramCredentials(changes).all().get();
             }
             case "allow" -> admin.createAcls(List.of(rule(words))).all().get();
             case "disallow" -> admin.deleteAcls(List.of(rule(words).toFilter())).all().get();
