@@ -79,7 +79,7 @@ system: # what compiling needs of the system
 
 lint: system ## format, clippy, licences and advisories
 	@$(CARGO) fmt --all -- --check
-	@$(CARGO) clippy --workspace --lib --bins -- -D warnings
+	@$(CARGO) clippy --workspace --all-targets -- -D warnings
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check; else echo 'SKIPPED: cargo-deny is not installed'; fi
 
 fmt: ## format the code

@@ -51,6 +51,11 @@ impl Format {
         Self::Text,
     ];
 
+    /// The format of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| format.name() == name)
+    }
+
     /// The name that a policy uses.
     pub const fn name(self) -> &'static str {
         match self {

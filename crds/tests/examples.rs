@@ -11,7 +11,12 @@ const QUICKSTART: &str = include_str!("../examples/quickstart.yaml");
 
 fn clean(text: &str) -> Document {
     let document = read(text);
-    assert_eq!(document.findings, [], "{}", document.findings.iter().map(|f| format!("{f}\n")).collect::<String>());
+    assert_eq!(
+        document.findings,
+        [],
+        "{}",
+        document.findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    );
     document
 }
 

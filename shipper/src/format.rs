@@ -54,7 +54,7 @@ pub use control::encode_control;
 pub use encoder::Encoder;
 pub use qurl_connector::parses_alone;
 pub use record::{record_hash, write_id};
-pub use settings::{DropRule, Error, JsonMap, Kind, Meaning, Outcome, Settings, Verdict, joins};
+pub use settings::{DropRule, Error, JsonMap, Kind, Meaning, Outcome, Settings, Verdict, is_local, joins};
 
 /// What all records of one stream have in common; rendered once, used for every record.
 #[derive(Debug, Clone, Default)]

@@ -24,7 +24,7 @@ mod view;
 pub use backoff::Backoff;
 pub use failure::{Answer, Failure};
 pub use parcel::Parcel;
-pub use queue::Queue;
+pub use queue::{PATIENCE, Queue};
 pub use secret::{Secret, Secrets, Stamp};
 pub use view::View;
 

@@ -19,6 +19,8 @@ pub struct Certificate {
     pub certificate: PathBuf,
     /// Its key, PEM.
     pub key: PathBuf,
+    /// Key, certificate and authority in one file, PEM, as Java takes them.
+    pub bundle: PathBuf,
 }
 
 impl Authority {
@@ -66,7 +68,10 @@ impl Authority {
             ),
         )?;
         let at = |end: &str| self.folder.join(format!("{name}.{end}"));
-        Ok(Certificate { certificate: at("crt"), key: at("key") })
+        let made = Certificate { certificate: at("crt"), key: at("key"), bundle: at("bundle.pem") };
+        let parts = [&made.key, &made.certificate, &self.certificate()].map(fs::read);
+        fs::write(&made.bundle, parts.into_iter().collect::<Result<Vec<_>, _>>()?.concat())?;
+        Ok(made)
     }
 }
 

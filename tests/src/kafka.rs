@@ -12,7 +12,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::authority::Authority;
+use crate::certificates::{Authority, Certificate};
 use crate::{jars, skip};
 pub use reader::{Message, read};
 
@@ -49,6 +49,8 @@ pub struct Broker {
     folder: PathBuf,
     ports: Vec<u16>,
     authority: Authority,
+    /// For the listeners, for the one that shows another's name, and for a client.
+    certificates: [Certificate; 3],
     running: Option<Running>,
 }
 
@@ -90,11 +92,13 @@ impl Broker {
         let servers = Path::new(env!("CARGO_MANIFEST_DIR")).join("servers/kafka");
         let home = jars::jars(&servers, &servers.join("Broker.java"), &java.join("bin/javac"))?;
         let authority = Authority::new(&folder.join("tls"))?;
-        authority.sign("broker", "DNS:localhost,IP:127.0.0.1")?;
-        authority.sign("elsewhere", "DNS:elsewhere.example")?;
-        authority.sign("client", "DNS:client")?;
+        let certificates = [
+            authority.sign("broker", "DNS:localhost,IP:127.0.0.1")?,
+            authority.sign("elsewhere", "DNS:elsewhere.example")?,
+            authority.sign("client", "DNS:client")?,
+        ];
         let ports = free_ports(LISTENERS.len() + 1)?;
-        let broker = Self { home, java, folder: folder.to_owned(), ports, authority, running: None };
+        let broker = Self { home, java, folder: folder.to_owned(), ports, authority, certificates, running: None };
         fs::write(folder.join("server.properties"), broker.properties()?)?;
         Ok(broker)
     }
@@ -118,6 +122,11 @@ impl Broker {
     /// What signed its certificates, and the one of a client named `client`.
     pub fn authority(&self) -> &Authority {
         &self.authority
+    }
+
+    /// A client's certificate that it knows.
+    pub fn client(&self) -> &Certificate {
+        &self.certificates[2]
     }
 
     /// Starts it with the data that it had, and waits until it takes requests.
@@ -219,8 +228,8 @@ impl Broker {
             listener.name.elsewhere.ssl.keystore.location={}\n",
             self.data().display(),
             self.authority.certificate().display(),
-            self.authority.path("broker.bundle.pem").display(),
-            self.authority.path("elsewhere.bundle.pem").display(),
+            self.certificates[0].bundle.display(),
+            self.certificates[1].bundle.display(),
         );
         // A broker that was killed may register again only after its old session ended.
         text.push_str("broker.session.timeout.ms=2000\nbroker.heartbeat.interval.ms=500\n");

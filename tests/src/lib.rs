@@ -7,7 +7,6 @@
 
 pub mod agent;
 pub mod arrived;
-pub mod authority;
 pub mod book;
 pub mod certificates;
 pub mod cloudwatch;

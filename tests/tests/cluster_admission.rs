@@ -38,12 +38,14 @@ struct Scene {
     officer: Kubectl,
 }
 
+/// What an editor may do with policies.
+const EDIT: [&str; 6] = ["get", "list", "create", "update", "patch", "delete"];
+
 impl Scene {
     fn new(name: &'static str) -> Result<Self> {
         let cluster = Cluster::here()?;
         let administrator = cluster.kubectl().clone();
         chart::install(&cluster)?;
-        const EDIT: [&str; 6] = ["get", "list", "create", "update", "patch", "delete"];
         for object in [role(EDITOR, EDITOR, &EDIT), role(OFFICER, OFFICER, &[&EDIT[..], &["killswitch"]].concat())] {
             object.iter().try_for_each(|object| administrator.apply(object))?;
         }

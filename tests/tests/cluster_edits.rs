@@ -75,7 +75,9 @@ fn a_hold_of_policy_source_and_sink_loses_nothing() -> Result<()> {
             scene.write(200)?;
             holds_for("nothing is delivered", QUIET, || Ok(scene.records()? == before))?;
             let calm = Policy::from(with(scene.plain().value(), pointer, lifted(&format!("{reason} is over"))));
-            scene.edit(&format!("{what} is released"), &calm, || Ok(scene.writers.iter().all(|w| w.came())))?;
+            scene.edit(&format!("{what} is released"), &calm, || {
+                Ok(scene.writers.iter().all(waybill_tests::cluster::node_writer::NodeWriter::came))
+            })?;
             scene.await_condition("KillSwitchEngaged", "False", "NotEngaged")?;
         }
         scene.untouched()?;

@@ -263,8 +263,8 @@ fn every_login_and_every_compression() -> Result<()> {
         }
         stand.broker.command("password waybill scram-secret")?;
         stand.secret("ca.pem", &std::fs::read(stand.broker.authority().certificate())?)?;
-        stand.secret("client.pem", &std::fs::read(stand.broker.authority().path("client.pem"))?)?;
-        stand.secret("client.key", &std::fs::read(stand.broker.authority().path("client.key"))?)?;
+        stand.secret("client.pem", &std::fs::read(&stand.broker.client().certificate)?)?;
+        stand.secret("client.key", &std::fs::read(&stand.broker.client().key)?)?;
         stand.secret("plain", PLAIN.1.as_bytes())?;
         stand.secret("scram", b"scram-secret\n")?;
         let broker = &stand.broker;

@@ -198,7 +198,7 @@ fn udp_sends_a_datagram_a_record_and_counts_what_it_cuts() -> Result<()> {
 const HOSTILE: [&str; 10] = [
     r#"bob"] <34>1 2026-01-01T00:00:00Z forged su - - - owned"#,
     r#"bob\"] [waybill@32473 outcome="success"]"#,
-    r#"\"#,
+    r"\",
     r#"]]]]""""\\\\"#,
     "bob\u{85}<34>1 - - - - - - forged",
     "bob\u{2028}61 <34>1 - - - - - - forged",

@@ -28,7 +28,7 @@ const OUTPUT: usize = 256 * 1024;
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// Grammar of the lines
-    #[arg(long, value_name = "FORMAT", value_parser = PossibleValuesParser::new(Kind::ALL.map(Kind::name)).try_map(|name| name.parse::<Kind>()))]
+    #[arg(long, value_name = "FORMAT", value_parser = PossibleValuesParser::new(Kind::ALL.map(Kind::name)).try_map(|name| Kind::named(&name).ok_or("unknown format")))]
     format: Kind,
     /// IANA time zone of times without an offset [default: the machine's]
     #[arg(long, value_name = "ZONE", value_parser = zone)]

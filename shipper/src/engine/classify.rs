@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::format;
 use crate::source::decompress::Compression;
-use crate::source::digest::{self, Digest};
+use crate::source::digest;
 use crate::source::discover::Found;
 use crate::source::envelope::Envelope;
 use crate::source::frame::Encoding;
@@ -146,9 +146,6 @@ impl Engine {
             return Ok(Decision::New { begins_at: 0 });
         }
         let comparison = candidate.compare(&borrowed)?;
-        for (id, record) in &borrowed {
-            tracing::debug!(stream = %id, frontier = record.frontier.offset, seen = record.seen, readable = self.streams.get(id).map(Stream::is_readable), equal = ?comparison.equal, len = comparison.len, "compared");
-        }
         let equal = comparison.equal.filter(|(id, frontier)| {
             // Files that begin alike beyond the frontier differ where the stream ended when it was met.
             let other = |r: &StreamRecord| {
@@ -301,17 +298,21 @@ impl Engine {
             ..StreamRecord::default()
         };
         let compressed = candidate.compression != Compression::None;
+        let mut mark = None;
         if compressed || begins_at > 0 {
-            match measure(&candidate, begins_at) {
-                Ok((len, digest)) => {
-                    record.seen = if compressed { len } else { record.seen };
-                    record.chain = digest.chain().to_vec();
-                    record.digest = digest.digest().to_vec();
+            match candidate.measure(begins_at) {
+                Ok(measured) => {
+                    if compressed {
+                        record.seen = measured.len;
+                        mark = Some(measured.mark);
+                    }
+                    record.chain = measured.digest.chain().to_vec();
+                    record.digest = measured.digest.digest().to_vec();
                 }
                 Err(error) => return self.cannot_use(path, look, &error.to_string(), now),
             }
         }
-        match candidate.mark(record.seen) {
+        match mark.map_or_else(|| candidate.mark(record.seen), |hash| Ok(Some(hash))) {
             // None: it shrank a moment ago, and will be looked at again.
             Ok(mark) => (record.mark_at, record.mark_hash) = mark.map_or((0, 0), |hash| (record.seen, hash)),
             Err(error) => return self.cannot_use(path, look, &error.to_string(), now),
@@ -392,16 +393,19 @@ impl Engine {
         stream.changed = now.mono;
         stream.active = true;
         stream.watched = true;
+        let mut mark = None;
         if compressed {
-            match measure(&candidate, 0) {
-                Ok((len, _)) => stream.size = len,
+            match candidate.measure(0) {
+                Ok(measured) => (stream.size, mark) = (measured.len, Some(measured.mark)),
                 Err(error) => tracing::warn!(path = %path.display(), %error, "failed to measure a compressed file"),
             }
         } else {
             stream.size = stream.base + candidate.len;
+            // With its front cut off, a file's place tells nothing of where the stream stood.
+            if stream.base == 0 {
+                mark = candidate.mark(stream.size).ok().flatten();
+            }
         }
-        // With its front cut off, a file's place tells nothing of where the stream stood.
-        let mark = if stream.base == 0 { candidate.mark(stream.size).ok().flatten() } else { None };
         (record.mark_at, record.mark_hash) = mark.map_or((0, 0), |hash| (stream.size, hash));
         if record.is_joined() {
             stream.size += record.joined_len;
@@ -437,20 +441,4 @@ fn at_rest(candidate: &Candidate, look: &Look, now: Now) -> bool {
         Writers::Some => false,
         Writers::Unknown => now.wall - look.modified > AT_REST.as_nanos() as i64,
     }
-}
-
-/// Reads a file to its end: its plain length, and the digest of its first `upto` bytes.
-fn measure(candidate: &Candidate, upto: u64) -> std::io::Result<(u64, Digest)> {
-    let mut reader = candidate.reader()?;
-    let mut digest = Digest::default();
-    let mut buffer = vec![0; 256 << 10];
-    while !reader.ended() {
-        if candidate.compression == Compression::None && digest.len() >= upto {
-            break;
-        }
-        let n = reader.read(&mut buffer)?;
-        let want = (upto - digest.len()).min(n as u64) as usize;
-        digest.update(&buffer[..want]);
-    }
-    Ok((reader.at(), digest))
 }

@@ -346,7 +346,7 @@ fn a_name_that_a_client_sent_to_sshd_is_a_name() {
 #[test]
 fn a_value_of_the_audit_log_is_a_value() {
     for attack in ATTACKS {
-        let hex: String = attack.bytes().map(|byte| format!("{byte:02X}")).collect();
+        let hex = attack.bytes().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().concat();
         let line = |name: &str| {
             format!(
                 "type=USER_LOGIN msg=audit(1795301771.517:5): pid=1 uid=0 auid=4294967295 msg='op=login acct={name} addr=192.0.2.1 res=failed'"

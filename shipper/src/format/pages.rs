@@ -62,7 +62,7 @@ fn examples_are_what_the_code_does() {
             }
             let found = without_common(record(&out));
             if serde_json::from_str::<Value>(pair[1].1).ok().as_ref() != Some(&found) {
-                wrong.push_str(&format!("=== {kind} {count}\n{}\n", serde_json::to_string_pretty(&found).unwrap()));
+                wrong = format!("{wrong}=== {kind} {count}\n{}\n", serde_json::to_string_pretty(&found).unwrap());
             }
         }
         assert!(count > 0, "{path} has no example");

@@ -1,102 +1,23 @@
 //! What a source says about its format, and what encoding a frame answers.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
 
 use jiff::tz::TimeZone;
 
-/// A grammar.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
-    /// Access log of V2Ray and Xray. Lines of the error log among them are recognised.
-    V2RayAccess,
-    /// Error log of V2Ray and Xray. Lines of the access log among them are recognised.
-    V2RayError,
-    /// Server log of SoftEther VPN, or the standard output of its foreground mode.
-    SoftEtherServer,
-    /// Security log of one of its Virtual Hubs.
-    SoftEtherSecurity,
-    /// Packet log of one of its Virtual Hubs.
-    SoftEtherPacket,
-    /// JSONL of the qURL Connector, and its mirror on the runtime log.
-    QurlConnector,
-    /// OpenSSH's server, and the other programs of the same file. See [`Kind::Sudo`].
-    Sshd,
-    /// sudo and su. Lines of sshd and PAM among them are recognised.
-    Sudo,
-    /// Linux audit: `audit.log` of auditd.
-    LinuxAudit,
-    /// The audit log of kube-apiserver.
-    KubernetesAudit,
-    /// Any JSONL, with a [`JsonMap`].
-    Json,
-    /// Lines of text.
-    Text,
-}
+pub use waybill_crds::{DropRule, Format as Kind, JsonMap, Meaning};
 
-impl Kind {
-    /// Every kind, in the order of the policy's documentation.
-    pub const ALL: [Self; 12] = [
-        Self::V2RayAccess,
-        Self::V2RayError,
-        Self::SoftEtherServer,
-        Self::SoftEtherSecurity,
-        Self::SoftEtherPacket,
-        Self::QurlConnector,
-        Self::Sshd,
-        Self::Sudo,
-        Self::LinuxAudit,
-        Self::KubernetesAudit,
-        Self::Json,
-        Self::Text,
-    ];
-
-    /// The name that the policy uses.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::V2RayAccess => "V2RayAccess",
-            Self::V2RayError => "V2RayError",
-            Self::SoftEtherServer => "SoftEtherServer",
-            Self::SoftEtherSecurity => "SoftEtherSecurity",
-            Self::SoftEtherPacket => "SoftEtherPacket",
-            Self::QurlConnector => "QurlConnector",
-            Self::Sshd => "Sshd",
-            Self::Sudo => "Sudo",
-            Self::LinuxAudit => "LinuxAudit",
-            Self::KubernetesAudit => "KubernetesAudit",
-            Self::Json => "Json",
-            Self::Text => "Text",
-        }
-    }
-
-    /// Whether its lines carry local times without a zone.
-    pub fn is_local(self) -> bool {
-        matches!(
-            self,
-            Self::V2RayAccess
-                | Self::V2RayError
-                | Self::SoftEtherServer
-                | Self::SoftEtherSecurity
-                | Self::SoftEtherPacket
-                | Self::Sshd
-                | Self::Sudo
-        )
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Kind {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self, Error> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| Error::UnknownFormat(name.to_owned()))
-    }
+/// Whether a format's lines carry local times without a zone.
+pub fn is_local(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::V2RayAccess
+            | Kind::V2RayError
+            | Kind::SoftEtherServer
+            | Kind::SoftEtherSecurity
+            | Kind::SoftEtherPacket
+            | Kind::Sshd
+            | Kind::Sudo
+    )
 }
 
 /// Whether a writer of this format splits a line over a rotation, so that the pieces may be joined.
@@ -139,37 +60,6 @@ impl Outcome {
             _ => return None,
         })
     }
-}
-
-/// What an outbound tag of a V2Ray or Xray configuration stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Meaning {
-    /// The connection was let through.
-    Allow,
-    /// The connection was refused: a `blackhole` outbound, whatever it is called.
-    Deny,
-    /// Noise, such as the panel's own polling: no record.
-    Drop,
-}
-
-/// A record whose `field` equals this text is dropped, and counted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DropRule {
-    /// Dotted name in the canonical record, such as `source.ip`.
-    pub field: String,
-    /// The whole value; numbers and booleans as JSON writes them. Of a list, one element is enough.
-    pub equals: String,
-}
-
-/// Where a JSON line keeps what the canonical record needs. Paths are `$.a.b[0]`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct JsonMap {
-    /// The time: RFC 3339, or a number of seconds, milliseconds, microseconds or nanoseconds since 1970.
-    pub time: Option<String>,
-    /// The outcome: success, allow, deny, error or one of their common synonyms.
-    pub outcome: Option<String>,
-    /// Canonical field to path.
-    pub fields: BTreeMap<String, String>,
 }
 
 /// How a source's lines are read.
@@ -222,9 +112,6 @@ pub struct Verdict {
 /// A mistake in the settings of a format.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Error {
-    /// The format is not one of [`Kind::ALL`].
-    #[error("unknown format {0:?}")]
-    UnknownFormat(String),
     /// A path is not of the form `$.a.b[0]`.
     #[error("{0:?} is not a path of the form $.a.b[0]")]
     InvalidPath(String),

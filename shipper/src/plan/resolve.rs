@@ -2,7 +2,6 @@
 
 mod rotation;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use jiff::tz::TimeZone;
@@ -135,17 +134,6 @@ fn resolve_source(source: &crds::Source, path: &str, findings: &mut Vec<Finding>
             "read the files that the program writes, with type File",
         ));
     };
-    let kind = source.format.name().parse::<format::Kind>().map_err(|_| {
-        skipped(
-            &format!("{path}.format"),
-            format!(
-                "format {} is not built into this release; source {} is not read",
-                source.format.name(),
-                source.name
-            ),
-            "write format: Text to ship its lines as they are",
-        )
-    })?;
     let rotation = rotation::resolve(source, path, findings);
     let compile = |field: &str, list: &[String]| -> Result<Vec<Pattern>, Finding> {
         let each = |(i, text): (usize, &String)| {
@@ -164,7 +152,7 @@ fn resolve_source(source: &crds::Source, path: &str, findings: &mut Vec<Finding>
             error(&format!("{path}.timeZone"), &e.to_string(), "write an IANA name such as Europe/Berlin")
         })?,
         None => TimeZone::try_system().unwrap_or_else(|_| {
-            if kind.is_local() {
+            if format::is_local(source.format) {
                 findings.push(Finding {
                     severity: Severity::Warning,
                     path: format!("{path}.timeZone"),
@@ -176,26 +164,13 @@ fn resolve_source(source: &crds::Source, path: &str, findings: &mut Vec<Finding>
             TimeZone::UTC
         }),
     };
-    let meaning = |m: &crds::Meaning| match m {
-        crds::Meaning::Allow => format::Meaning::Allow,
-        crds::Meaning::Deny => format::Meaning::Deny,
-        crds::Meaning::Drop => format::Meaning::Drop,
-    };
     let settings = format::Settings {
-        format: kind,
+        format: source.format,
         time_zone,
-        outbounds: source.outbounds.iter().map(|(tag, m)| (tag.clone(), meaning(m))).collect::<BTreeMap<_, _>>(),
-        drop: source
-            .drop
-            .iter()
-            .map(|d| format::DropRule { field: d.field.clone(), equals: d.equals.clone() })
-            .collect(),
+        outbounds: source.outbounds.clone(),
+        drop: source.drop.clone(),
         keep_original: source.keep_original,
-        json: source.json.as_ref().map(|j| format::JsonMap {
-            time: j.time.clone(),
-            outcome: j.outcome.clone(),
-            fields: j.fields.clone(),
-        }),
+        json: source.json.clone(),
     };
     Ok(SourcePlan {
         name: source.name.clone(),

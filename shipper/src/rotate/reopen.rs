@@ -121,13 +121,16 @@ fn root_cause(error: &dyn std::error::Error) -> String {
 mod tests {
     use std::process::Command;
 
+    use std::os::unix::process::ExitStatusExt as _;
+
     use super::*;
 
     #[test]
     fn signals_the_processes_of_an_executable_and_no_other() {
         let dir = tempfile::tempdir().unwrap();
         let program = dir.path().join("writer");
-        std::fs::copy("/bin/sleep", &program).unwrap();
+        // By another process: a test that forks meanwhile would hold the copy open for writing, and it could not be executed.
+        assert!(Command::new("cp").arg("/bin/sleep").arg(&program).status().unwrap().success());
         let mut child = Command::new(&program).arg("60").spawn().unwrap();
         let mut other = Command::new("/bin/sleep").arg("60").spawn().unwrap();
         let deadline = std::time::Instant::now() + Duration::from_secs(10);
@@ -135,7 +138,6 @@ mod tests {
             std::thread::yield_now();
         }
         reopen(&Reopen::Signal { signal: Signal::USR1, executable: program.clone() }).unwrap();
-        use std::os::unix::process::ExitStatusExt as _;
         assert_eq!(child.wait().unwrap().signal(), Some(10));
         assert!(other.try_wait().unwrap().is_none());
         other.kill().unwrap();

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use waybill_crds::CloudWatch;
 
-use super::{Answer, Backoff, Context, Failure, Parcel, Queue, View};
+use super::{Answer, Backoff, Context, Failure, PATIENCE, Parcel, Queue, View};
 use crate::lane::Delivery;
 use batch::Event;
 use client::{Client, Denied, Group, Outcome};
@@ -29,8 +29,6 @@ const TAKE: usize = 4 << 20;
 const REFUSALS: usize = 100;
 /// How long what the service accepts is taken as known.
 const FRESH: Duration = Duration::from_secs(60);
-/// How long to wait for a delivery before looking whether the sink is still wanted.
-const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Runs until the engine lets go of the sink.
 pub fn run(mut queue: Queue, plan: &CloudWatch, context: &Context) {
@@ -177,20 +175,8 @@ impl Sink<'_> {
     }
 
     fn recall(&mut self, queue: &mut Queue) {
-        self.waiting.retain(|delivery| {
-            let passes = delivery.may_pass();
-            if !passes {
-                queue.recall(delivery);
-            }
-            passes
-        });
-        self.loads.retain(|load| {
-            let passes = load.parcel.delivery.may_pass();
-            if !passes {
-                queue.recall(&load.parcel.delivery);
-            }
-            passes
-        });
+        self.waiting.retain(|delivery| queue.passes(delivery));
+        self.loads.retain(|load| queue.passes(&load.parcel.delivery));
     }
 
     /// What is open, by log stream, and what cannot be delivered at all.

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use waybill_crds::Elasticsearch;
 
-use super::{Backoff, Context, Failure, Parcel, Queue, Stamp};
+use super::{Backoff, Context, Failure, PATIENCE, Parcel, Queue, Stamp};
 use bulk::Limit;
 use client::Client;
 use previous::Previous;
@@ -30,8 +30,6 @@ pub use setup::setup;
 const BATCH: usize = 4 << 20;
 /// Requests under way at once.
 const WAVE: usize = 4;
-/// How long to wait for a delivery before looking whether the sink is still wanted.
-const PATIENCE: Duration = Duration::from_millis(500);
 /// A lane that has nothing to do so long after its first delivery has caught up with what was under way before.
 const EARLY: Duration = Duration::from_secs(60);
 
@@ -149,14 +147,11 @@ impl Sink<'_> {
     fn fill(&mut self, queue: &mut Queue) -> bool {
         self.batches.retain_mut(|batch| {
             batch.parcels.retain(|parcel| {
-                let may_pass = parcel.delivery.may_pass();
-                if !may_pass {
-                    queue.recall(&parcel.delivery);
-                    if batch.suspect {
-                        self.early = Some(Early::default());
-                    }
+                let passes = queue.passes(&parcel.delivery);
+                if !passes && batch.suspect {
+                    self.early = Some(Early::default());
                 }
-                may_pass
+                passes
             });
             !batch.parcels.is_empty()
         });

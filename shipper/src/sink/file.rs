@@ -10,17 +10,14 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
-use std::time::Duration;
 
-use super::{Backoff, Failure, Queue};
+use super::{Backoff, Failure, PATIENCE, Queue};
 use crate::lane::chunk::Chunk;
 use crate::plan::{Encoding, FilePlan};
 use archive::Archives;
 
 /// Bytes written between two fsyncs, if that many wait.
 const BATCH: usize = 8 << 20;
-/// How long to wait for a delivery before looking after rotation by time.
-const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The live file.
 struct Live {

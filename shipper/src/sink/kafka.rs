@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use rdkafka::error::RDKafkaErrorCode;
 use waybill_crds::Kafka;
 
-use super::{Answer, Backoff, Context, Failure, Queue};
+use super::{Answer, Backoff, Context, Failure, PATIENCE, Queue};
 use message::Message;
 pub use probe::probe;
 use producer::{Producer, Refusal};
@@ -33,8 +33,6 @@ use window::Window;
 const WINDOW_BYTES: usize = 16 << 20;
 /// Messages that the producer holds at most.
 const WINDOW_MESSAGES: usize = 20_000;
-/// How long to wait for a delivery when there is nothing to do.
-const PATIENCE: Duration = Duration::from_millis(500);
 /// How long to wait for reports at a time, and how long while none come.
 const POLL: Duration = Duration::from_millis(10);
 const SLOW_POLL: Duration = Duration::from_millis(50);

@@ -19,6 +19,8 @@ use crate::state::StreamId;
 use crate::state::dead_letter::{self, DeadLetters, Letter, Letters, Retry};
 use crate::state::entry::Position;
 
+/// How long a sink waits for a delivery before it looks after other things.
+pub const PATIENCE: Duration = Duration::from_millis(500);
 /// Refusals without one success after which a lane holds: it is not the records that are wrong then.
 const REFUSALS: u32 = 100;
 /// How often a trouble that does not change is logged.
@@ -115,11 +117,6 @@ impl Queue {
         Some(taken)
     }
 
-    /// The engine let go of the sink: what waits is not wanted any more.
-    pub fn is_closed(&self) -> bool {
-        self.closed
-    }
-
     /// Takes in what came meanwhile, without waiting, and says whether the sink is still wanted.
     pub fn is_wanted(&mut self) -> bool {
         loop {
@@ -184,6 +181,15 @@ impl Queue {
         for delivery in deliveries {
             self.answer(delivery.lane(), delivery.id, Fate::Acknowledged);
         }
+    }
+
+    /// Whether a delivery that a sink keeps may still go out; if not, it is given back.
+    pub fn passes(&mut self, delivery: &Delivery) -> bool {
+        let passes = delivery.may_pass();
+        if !passes {
+            self.recall(delivery);
+        }
+        passes
     }
 
     /// A delivery was stopped before it went out, or its outcome will never be known: it goes again if it may.
@@ -286,10 +292,13 @@ impl Queue {
     /// Puts letters that someone wants sent again among what waits.
     fn take_letters(&mut self) {
         let due = self.looked.is_none_or(|at| at.elapsed() >= LOOK_EVERY);
-        if !due || self.closed || self.gate.is_held() || !dead_letter::has_any(&self.state_dir) {
+        if !due || self.closed || self.gate.is_held() {
             return;
         }
         self.looked = Some(Instant::now());
+        if !dead_letter::has_any(&self.state_dir) {
+            return;
+        }
         if let Err(error) = self.send_letters_again() {
             tracing::error!(sink = self.name, "failed to send dead letters again; it is tried again: {error}");
             self.again = None;

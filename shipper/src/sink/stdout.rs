@@ -1,15 +1,12 @@
 //! One JSON line a record on standard output, at INFO whatever the outcome.
 
 use std::io::{self, Write};
-use std::time::Duration;
 
-use super::{Backoff, Failure, Queue};
+use super::{Backoff, Failure, PATIENCE, Queue};
 use crate::plan::Encoding;
 
 /// Bytes written at a time.
 const BATCH: usize = 1 << 20;
-/// How long to wait for a delivery before looking whether the sink is still wanted.
-const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Runs until the engine lets go of the sink. A record counts as delivered when it is written.
 pub fn run(mut queue: Queue, mut out: impl Write, encoding: Encoding) {

@@ -40,6 +40,16 @@ pub struct Comparison {
     pub len: u64,
 }
 
+/// What reading a candidate to its end told.
+pub struct Measured {
+    /// Plain bytes that were read.
+    pub len: u64,
+    /// The digest of the bytes that were asked for.
+    pub digest: Digest,
+    /// The hash of the last (at most) 64 bytes that were read.
+    pub mark: u64,
+}
+
 impl Candidate {
     /// Reads the first bytes.
     pub fn open(file: File, size: u64) -> io::Result<Self> {
@@ -84,32 +94,45 @@ impl Candidate {
 
     /// Whether it holds what the stream held at its end when it began.
     pub fn holds_mark(&self, record: &StreamRecord) -> io::Result<bool> {
-        if record.mark_at == 0 {
-            return Ok(true);
-        }
-        Ok(self.bytes_before(record.mark_at)?.is_some_and(|b| digest::head_hash(&b) == record.mark_hash))
+        Ok(record.mark_at == 0 || self.mark(record.mark_at)? == Some(record.mark_hash))
     }
 
     /// The hash of the last bytes before a plain offset; `None` if it is shorter.
     pub fn mark(&self, at: u64) -> io::Result<Option<u64>> {
-        Ok(self.bytes_before(at)?.map(|bytes| digest::head_hash(&bytes)))
+        let mut bytes = vec![0; at.min(WITNESS as u64) as usize];
+        let from = at - bytes.len() as u64;
+        let n = if self.compression == Compression::None {
+            read_full(&self.file, &mut bytes, from)?
+        } else {
+            let mut reader = self.reader()?;
+            let mut skipped = vec![0; 64 << 10];
+            while reader.at() < from && !reader.ended() {
+                let want = skipped.len().min((from - reader.at()) as usize);
+                reader.read(&mut skipped[..want])?;
+            }
+            reader.read(&mut bytes)?
+        };
+        Ok((n == bytes.len()).then(|| digest::head_hash(&bytes)))
     }
 
-    fn bytes_before(&self, at: u64) -> io::Result<Option<Vec<u8>>> {
-        let len = at.min(WITNESS as u64);
-        let mut bytes = vec![0; len as usize];
-        if self.compression == Compression::None {
-            let n = read_full(&self.file, &mut bytes, at - len)?;
-            return Ok((n == bytes.len()).then_some(bytes));
-        }
+    /// Reads a compressed file to its end, any other one up to `upto`: its plain length, the digest of its first `upto` bytes, and
+    /// its mark.
+    pub fn measure(&self, upto: u64) -> io::Result<Measured> {
         let mut reader = self.reader()?;
-        let mut skipped = vec![0; 64 << 10];
-        while reader.at() < at - len && !reader.ended() {
-            let want = skipped.len().min((at - len - reader.at()) as usize);
-            reader.read(&mut skipped[..want])?;
+        let mut digest = Digest::default();
+        let mut buffer = vec![0; 256 << 10];
+        let mut end = Vec::new();
+        while !reader.ended() {
+            if self.compression == Compression::None && digest.len() >= upto {
+                break;
+            }
+            let n = reader.read(&mut buffer)?;
+            let want = (upto - digest.len()).min(n as u64) as usize;
+            digest.update(&buffer[..want]);
+            end.extend_from_slice(&buffer[n.saturating_sub(WITNESS)..n]);
+            end.drain(..end.len().saturating_sub(WITNESS));
         }
-        let n = reader.read(&mut bytes)?;
-        Ok((n == bytes.len()).then_some(bytes))
+        Ok(Measured { len: reader.at(), digest, mark: digest::head_hash(&end) })
     }
 
     /// Compares it with streams by their digests. A compressed file is read to its end, which verifies it.

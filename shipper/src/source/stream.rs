@@ -239,8 +239,7 @@ impl Stream {
         let mut witness = [0; WITNESS];
         let mut witnessed = 0;
         let mut head = Vec::new();
-        self.check_head(record, frontier)?;
-        self.check_mark(record, frontier)?;
+        self.check_beginning(record, frontier)?;
         if frontier > start {
             let mut block = vec![0; (frontier - start) as usize];
             if self.read_at(start, &mut block)? < block.len() {
@@ -261,30 +260,22 @@ impl Stream {
         Ok(())
     }
 
-    /// As long as little or nothing was handed out, the first bytes tell whether the file is still the one that was met.
-    fn check_head(&mut self, record: &StreamRecord, frontier: u64) -> Result<(), ReadError> {
-        let len = (record.head_len as usize).min(HEAD);
-        if frontier >= len as u64 || self.base > 0 || self.compression != Compression::None {
+    /// As long as little or nothing was handed out, the first bytes tell whether the file is still the one that was met, and those at
+    /// its end then tell it from files that begin alike.
+    fn check_beginning(&mut self, record: &StreamRecord, frontier: u64) -> Result<(), ReadError> {
+        if self.base > 0 || self.compression != Compression::None {
             return Ok(());
         }
-        let mut head = vec![0; len];
-        let n = self.read_at(0, &mut head)?;
-        if n < len || digest::head_hash(&head) != record.head_hash {
-            return Err(ReadError::StartedOver);
-        }
-        Ok(())
-    }
-
-    /// The same for the bytes at the end when it began, which tell files apart that begin alike.
-    fn check_mark(&mut self, record: &StreamRecord, frontier: u64) -> Result<(), ReadError> {
-        if frontier >= record.mark_at || self.base > 0 || self.compression != Compression::None {
-            return Ok(());
-        }
-        let len = record.mark_at.min(WITNESS as u64);
-        let mut mark = vec![0; len as usize];
-        let n = self.read_at(record.mark_at - len, &mut mark)?;
-        if n < mark.len() || digest::head_hash(&mark) != record.mark_hash {
-            return Err(ReadError::StartedOver);
+        let head = u64::from(record.head_len).min(HEAD as u64);
+        let mark = record.mark_at.saturating_sub(WITNESS as u64);
+        for (from, to, hash) in [(0, head, record.head_hash), (mark, record.mark_at, record.mark_hash)] {
+            if frontier >= to {
+                continue;
+            }
+            let mut bytes = vec![0; (to - from) as usize];
+            if self.read_at(from, &mut bytes)? < bytes.len() || digest::head_hash(&bytes) != hash {
+                return Err(ReadError::StartedOver);
+            }
         }
         Ok(())
     }

@@ -298,7 +298,7 @@ mod tests {
         for (index, name) in KNOWN.iter().enumerate() {
             assert_eq!(known(name.as_bytes()), Some((index, *name)));
         }
-        assert!(COUNT <= 256);
+        const { assert!(COUNT <= 256) };
         assert_eq!(known(b"nonsense"), None);
         assert!(is_encoded(b"comm") && !is_encoded(b"a0") && !is_encoded(b"res"));
     }

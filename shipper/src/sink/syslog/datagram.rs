@@ -8,10 +8,8 @@ use waybill_crds::SyslogSink;
 
 use super::connection::{addresses, unreachable};
 use super::message::{self, Writer};
-use crate::sink::{Answer, Backoff, Context, Failure, Parcel, Queue};
+use crate::sink::{Answer, Backoff, Context, Failure, PATIENCE, Parcel, Queue};
 
-/// How long to wait for a delivery before looking whether the sink is still wanted.
-const PATIENCE: Duration = Duration::from_millis(500);
 /// Bytes of records taken at a time.
 const TAKE: usize = 1 << 20;
 /// What a datagram holds over IPv4 and over IPv6: 65,535 without the headers.

@@ -9,10 +9,8 @@ use super::connection::Connection;
 use super::message::{self, Writer};
 use super::window::Window;
 use crate::lane::Delivery;
-use crate::sink::{Backoff, Context, Failure, Queue, Stamp, tls};
+use crate::sink::{Backoff, Context, Failure, PATIENCE, Queue, Stamp, tls};
 
-/// How long to wait for a delivery while nothing is under way.
-const PATIENCE: Duration = Duration::from_millis(500);
 /// How long to wait at first and at most before asking again what the peer has confirmed.
 const SOON: Duration = Duration::from_millis(1);
 const LATER: Duration = Duration::from_millis(20);
@@ -166,13 +164,7 @@ impl Lane<'_> {
 
     /// Takes back what may not go out any more.
     fn recall(&mut self, queue: &mut Queue) {
-        self.waiting.retain(|delivery| {
-            let passes = delivery.may_pass();
-            if !passes {
-                queue.recall(delivery);
-            }
-            passes
-        });
+        self.waiting.retain(|delivery| queue.passes(delivery));
         let (recalled, torn) = self.window.recall();
         if torn {
             // The rest of a message that began to go out may not follow.

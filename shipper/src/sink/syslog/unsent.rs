@@ -35,7 +35,7 @@ mod tests {
         socket.set_nonblocking(true).unwrap();
         assert_eq!(unsent(&socket).unwrap(), 0);
         let mut written = 0_u64;
-        while let Ok(count) = socket.write(&[7; 1 << 16]) {
+        while let Ok(count) = socket.write(&[7; 1 << 14]) {
             written += count as u64;
         }
         assert!((1..=written).contains(&unsent(&socket).unwrap()));
