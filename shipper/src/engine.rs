@@ -22,6 +22,7 @@ pub mod report;
 mod retain;
 mod rotate;
 mod settle;
+mod succession;
 mod switches;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -170,6 +171,8 @@ pub struct Engine {
     fresh_sources: HashSet<String>,
     relook: HashSet<PathBuf>,
     listed: bool,
+    /// When the folders were last listed.
+    listed_at: Option<Instant>,
     cursors_due: Option<Instant>,
     /// Cursors that moved since they were entered.
     moved: HashSet<(u32, StreamId)>,
@@ -257,6 +260,7 @@ impl Engine {
             fresh_sources: HashSet::new(),
             relook: HashSet::new(),
             listed: true,
+            listed_at: None,
             cursors_due: None,
             moved: HashSet::new(),
             any_moved: true,

@@ -174,6 +174,8 @@ fn account(case: &Case<'_>, index: &Index, ledger: &losses::Ledger<'_>, verdict:
             let arrived = if line.common { index.common_arrived(book_at, line) } else { arrived(index, line, verdict) };
             if arrived {
                 verdict.totals.delivered += 1;
+                let entered = line.spans().any(|span| ledger.covers((book_at, span.incarnation), span));
+                verdict.totals.doubtful += u64::from(entered);
                 continue;
             }
             let home = (book_at, line.at.incarnation);

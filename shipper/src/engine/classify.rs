@@ -128,9 +128,10 @@ impl Engine {
         let source = self.plan.sources.get(found.source).map(|s| s.name.clone()).unwrap_or_default();
         let alike = |engine: &Self| -> Vec<StreamId> {
             let model = engine.store.model();
-            let ids = engine.by_lead.get(&candidate.lead()).map(Vec::as_slice).unwrap_or_default();
             let begins_like = |r: &StreamRecord| r.source == source && candidate.begins_like(r);
-            ids.iter().copied().filter(|id| model.streams.get(id).is_some_and(begins_like)).collect()
+            // A stream of which nothing was handed out is known by the bytes that it had when it was met.
+            let ids = digest::leads(&candidate.head).filter_map(|lead| engine.by_lead.get(&lead)).flatten();
+            ids.copied().filter(|id| model.streams.get(id).is_some_and(begins_like)).collect()
         };
         // What is known of the originals must be fresh: one that was truncated a moment ago is no original any more.
         for id in alike(self) {
@@ -156,8 +157,8 @@ impl Engine {
             };
             !records.iter().any(|(known, r)| known == id && other(r))
         });
+        let patient = now.mono.duration_since(waits_since) < LETTING_GO;
         if let Some((id, frontier)) = equal {
-            let patient = now.mono.duration_since(waits_since) < LETTING_GO;
             return self.judge_equal(candidate, id, frontier, comparison.len, patient);
         }
         for (id, record) in &records {
@@ -165,6 +166,11 @@ impl Engine {
             // Nothing of it was handed out, and nothing is left of it: whatever goes on here cannot contradict it.
             if !stream.is_readable() && record.frontier.offset == 0 && candidate.holds_mark(record)? {
                 return Ok(Decision::Continues(*id));
+            }
+            // Nothing of it was handed out, so there is no digest to compare with; but its file is here.
+            let unread = stream.is_open() && record.frontier.offset == 0 && stream.size > 0;
+            if unread && candidate.is_within(stream, record, comparison.len.min(stream.size))? {
+                return self.judge_equal(candidate, *id, 0, comparison.len, patient);
             }
             if comparison.len >= record.frontier.offset && !(stream.is_open() && comparison.len <= stream.size) {
                 continue;
@@ -207,16 +213,16 @@ impl Engine {
         if !stream.is_open() {
             return Ok(Decision::Continues(id));
         }
-        if stream.size >= len && candidate.is_within(stream, &record, len)? {
+        let same = candidate.is_within(stream, &record, len.min(stream.size))?;
+        if same && len <= stream.size {
             return Ok(Decision::Copy(id));
         }
         // Replaced by a longer one: it goes on there, if nobody can write to what has no name any more.
-        let replaced = stream.place == Place::Unlinked && stream.writers() == Writers::None;
-        if replaced && len >= stream.size && candidate.is_within(stream, &record, stream.size)? {
+        if same && stream.place == Place::Unlinked && stream.writers() == Writers::None {
             return Ok(Decision::Continues(id));
         }
         // Whoever replaced it may let go of it in a moment.
-        if frontier < stream.size || (patient && stream.place == Place::Unlinked) {
+        if patient && (frontier < stream.size || stream.place == Place::Unlinked) {
             self.relook_later();
             return Ok(Decision::Wait);
         }

@@ -11,6 +11,7 @@ use crate::state::StreamId;
 use crate::state::entry::{Kind, Position, StreamGone, StreamRecord};
 use crate::state::ledger::Action;
 
+use super::succession::Rank;
 use super::{Engine, Now};
 
 /// Content that vanished may turn up in another file: it is given up after this long, or later while a file that may hold it is not
@@ -71,6 +72,7 @@ impl Engine {
             Place::Gone => false,
             Place::At(path) => {
                 *path != bytes_path(&record.first_path)
+                    || matches!(Rank::of(path), Rank::Numbered(_))
                     // A younger stream in the same folder, begun after this one was last written: a switch by date.
                     || self.newest.get(&(record.source.clone(), folder(record).to_vec())).is_some_and(|begun| *begun > record.begun && *begun > stream.modified)
             }
@@ -113,7 +115,11 @@ impl Engine {
             Place::Moved(_) => "renamed",
             Place::At(_) | Place::Gone => return,
         };
-        if stream.finished && stream.size <= record.frontier.read_from() && self.is_settled(id, &record) {
+        if stream.finished
+            && stream.size <= record.frontier.read_from()
+            && self.is_settled(id, &record)
+            && !self.is_lent(id)
+        {
             self.end(id, &record, reason, false, now);
         }
     }
@@ -232,12 +238,7 @@ impl Engine {
                 continue;
             }
             self.store.put(Kind::StreamGone(StreamGone { id: id.0.to_vec() }));
-            if let Some(ids) = self.by_lead.get_mut(&lead) {
-                ids.retain(|other| *other != id);
-                if ids.is_empty() {
-                    self.by_lead.remove(&lead);
-                }
-            }
+            self.forget_lead(id, lead);
         }
     }
 }

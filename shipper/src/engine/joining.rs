@@ -12,7 +12,7 @@ use crate::format::{self, Kind as FormatKind};
 use crate::source::digest::Digest;
 use crate::source::envelope::Output;
 use crate::source::frame::{Scratch, frame};
-use crate::source::stream::{Place, ReadError};
+use crate::source::stream::{Place, ReadError, bytes_path};
 use crate::state::StreamId;
 use crate::state::entry::{Kind, Position, StreamRecord};
 use crate::state::ledger::Action;
@@ -47,21 +47,13 @@ impl Engine {
 
     /// The stream before this one in the same folder, if it has an end about which nothing was decided.
     fn predecessor(&self, id: StreamId, record: &StreamRecord) -> Option<StreamId> {
-        let before = self
-            .store
-            .model()
-            .streams
-            .iter()
-            .filter(|(other, r)| **other != id && r.joining && r.source == record.source && folder(r) == folder(record))
-            .filter(|(_, r)| r.begun <= record.begun)
-            .max_by_key(|(_, r)| r.begun)?;
-        let (other, before) = before;
-        let stream = self.streams.get(other)?;
+        let (other, before) = self.stream_before(id, record)?;
+        let stream = self.streams.get(&other)?;
         let undecided = before.phase == 0 && before.joined_len == 0;
         // Renamed, or not written any more since this one began: a writer that goes on there does not go on here.
-        let renamed = stream.place != Place::At(crate::source::stream::bytes_path(&before.first_path));
+        let renamed = stream.place != Place::At(bytes_path(&before.first_path));
         let lies_aside = renamed || stream.finished || stream.modified < record.begun;
-        (undecided && lies_aside && (stream.size > before.frontier.read_from() || stream.active)).then_some(*other)
+        (undecided && lies_aside && (stream.size > before.frontier.read_from() || stream.active)).then_some(other)
     }
 
     fn first_line(&mut self, id: StreamId, record: &StreamRecord, now: Now) -> Option<Vec<u8>> {
@@ -104,8 +96,10 @@ impl Engine {
             }
             return;
         };
-        let Some(kind) = self.format_of(&record).filter(|_| self.is_fresh_follower(id, &record, next, &follower))
-        else {
+        if self.may_lie_between(id, next) {
+            return;
+        }
+        let Some(kind) = self.format_of(&record).filter(|_| self.is_fresh_follower(&record, next, &follower)) else {
             return self.decided(id, record, u64::MAX, None);
         };
         let head = if record.envelope == 0 {
@@ -174,44 +168,12 @@ impl Engine {
         }
     }
 
-    /// The stream that began next in the same folder.
-    fn follower(&self, id: StreamId, record: &StreamRecord) -> Option<(StreamId, StreamRecord)> {
-        let beside = |other: &StreamId, r: &StreamRecord| {
-            *other != id && r.joining && r.source == record.source && folder(r) == folder(record)
-        };
-        let streams = self.store.model().streams.iter();
-        let next =
-            streams.filter(|(other, r)| beside(other, r) && r.begun > record.begun).min_by_key(|(_, r)| r.begun)?;
-        Some((*next.0, next.1.clone()))
-    }
-
-    /// Whether what follows may be joined: nothing of it was handed out, and nothing lies between.
-    fn is_fresh_follower(&self, id: StreamId, record: &StreamRecord, next: StreamId, follower: &StreamRecord) -> bool {
+    /// Whether what follows may be joined: nothing of it was handed out, and the same run of a container wrote it.
+    fn is_fresh_follower(&self, record: &StreamRecord, next: StreamId, follower: &StreamRecord) -> bool {
         // If the container was started anew, whoever wrote the piece is gone.
         let same_run = record.envelope == 0 || instance(record) == instance(follower);
         let fresh = follower.frontier == Position::at(follower.begins_at) && follower.begins_at == 0;
-        same_run && fresh && self.streams.contains_key(&next) && !self.one_between(id, record, next, follower)
-    }
-
-    /// Whether a file lies between two others by the time of its last change: it was met late, because it was being compressed.
-    fn one_between(&self, id: StreamId, record: &StreamRecord, next: StreamId, follower: &StreamRecord) -> bool {
-        let modified = |id: &StreamId, r: &StreamRecord| self.streams.get(id).map_or(r.modified, |s| s.modified);
-        let compressed = |r: &StreamRecord| r.extents.last().is_some_and(|e| e.compression != 0);
-        if compressed(follower) {
-            // Its time may be that of its compression.
-            return false;
-        }
-        let (from, to) = (modified(&id, record), modified(&next, follower));
-        self.store.model().streams.iter().any(|(other, r)| {
-            *other != id
-                && *other != next
-                && r.begun > follower.begun
-                && compressed(r)
-                && r.joining
-                && r.source == record.source
-                && folder(r) == folder(record)
-                && (from + 1..to).contains(&modified(other, r))
-        })
+        same_run && fresh && self.streams.contains_key(&next)
     }
 
     /// Whether a line was split by its writer: neither piece parses alone, and the whole does.
@@ -271,7 +233,10 @@ impl Engine {
             }
             // All of it is pieces of the one line.
             let Some((next, follower)) = self.follower(id, &record) else { return Head::NotYet };
-            if !self.is_fresh_follower(id, &record, next, &follower) {
+            if self.may_lie_between(id, next) {
+                return Head::NotYet;
+            }
+            if !self.is_fresh_follower(&record, next, &follower) {
                 return Head::Another;
             }
             parts.push((id, n as u64));
@@ -306,6 +271,39 @@ impl Engine {
         self.stuck = false;
     }
 
+    /// The content of a stream that held the rest of a joined record is lost: if the record was not handed out whole, its beginning
+    /// goes out as it is.
+    fn part(&mut self, record: &StreamRecord, now: Now) -> Result<Option<Vec<u8>>, ReadError> {
+        let Some(id) = StreamId::from_slice(&record.id) else { return Ok(None) };
+        if record.frontier.offset > record.joined_at {
+            return Err(ReadError::Missing { to: record.frontier });
+        }
+        let fields = json!({
+            "stream": id.to_string(), "source": record.source, "path": bytes_path(&record.first_path).to_string_lossy(),
+            "lane": "*", "from": record.joined_at, "to": record.joined_at + record.joined_len, "bytes": 0, "more": false,
+            "reason": "the file that held the rest of a line was removed before it was delivered",
+        });
+        let message = format!(
+            "the rest of a line of {} is lost with the file that held it",
+            bytes_path(&record.first_path).display()
+        );
+        self.store.enter(now.wall, Action::Loss, message, &fields);
+        let apart = StreamRecord { joined_to: Vec::new(), joined_lens: Vec::new(), ..record.clone() };
+        self.decided(id, apart, u64::MAX, Some(record.joined_at));
+        Ok(None)
+    }
+
+    /// Whether a stream's first bytes end another one's last record, which some lane has not settled.
+    pub(super) fn is_lent(&self, id: StreamId) -> bool {
+        self.store.model().streams.iter().any(|(borrower, r)| {
+            let to = r.joined_at + r.joined_len;
+            r.phase == 0
+                && r.is_joined()
+                && r.joins().iter().any(|(lender, _)| *lender == id)
+                && self.lanes.iter().filter_map(|l| l.tracks.get(borrower)).any(|t| t.settled.offset < to)
+        })
+    }
+
     fn digest_of(&mut self, id: StreamId, record: &StreamRecord, len: u64) -> Result<Digest, ReadError> {
         let mut digest = Digest::default();
         let mut buffer = vec![0; len as usize];
@@ -324,9 +322,10 @@ impl Engine {
         let now = self.last_turn.unwrap_or_else(Now::read);
         let mut suffix = Vec::new();
         for (next, len) in record.joins() {
-            let Some(follower) = self.store.model().streams.get(&next).cloned() else { return Ok(None) };
+            let follower = self.store.model().streams.get(&next).filter(|r| r.phase == 0).cloned();
+            let Some(follower) = follower else { return self.part(record, now) };
             self.open(next, now)?;
-            let Some(stream) = self.streams.get_mut(&next) else { return Ok(None) };
+            let Some(stream) = self.streams.get_mut(&next) else { return self.part(record, now) };
             let mut part = vec![0; len as usize];
             let n = stream.read(&follower, 0, &mut part)?;
             suffix.extend_from_slice(&part[..n]);

@@ -319,7 +319,10 @@ impl Engine {
             stream.framed = last.read_from();
             let lead = put.lead_hash;
             self.store.put(Kind::FrontierPut(put));
-            self.index_lead(id, lead);
+            if lead != record.lead_hash {
+                self.forget_lead(id, record.lead_hash);
+                self.index_lead(id, lead);
+            }
         }
         self.hand(id, Arc::new(chunk), group);
         Some(true)

@@ -12,6 +12,7 @@ use crate::state::StreamId;
 use crate::state::entry::{FileKey, Kind};
 use crate::state::ledger::Action;
 
+use super::succession::Rank;
 use super::{Engine, Now};
 
 /// Files looked at in one go when inotify does not cover them; all are looked at in turn.
@@ -25,6 +26,7 @@ impl Engine {
         let mut displaced = Vec::new();
         if full || self.listed {
             self.listed = false;
+            self.listed_at = Some(now.mono);
             let changes = self.discovery.scan(now.mono, now.wall);
             for (path, what) in changes.refused {
                 let message = format!("{} {what}", path.display());
@@ -54,7 +56,7 @@ impl Engine {
                 let modified = self.look_path(&path).map_or(0, |l| l.modified);
                 looks.push((modified, path));
             }
-            looks.sort();
+            looks.sort_by_cached_key(|(modified, path)| (*modified, Rank::of(path), path.clone()));
             self.order_joining(&mut looks);
             for (_, path) in looks {
                 self.observe(&path, &mut displaced, now);
@@ -82,28 +84,6 @@ impl Engine {
         }
     }
 
-    /// Files that may share a line are met in the order of their names: compressing one gives it a new time. The file whose name is
-    /// the beginning of the others' is the live one and comes last (`0.log` after `0.log.20261122-101500`).
-    fn order_joining(&self, looks: &mut [(i64, PathBuf)]) {
-        let joins = |path: &Path| {
-            let source = self.discovery.found().get(path).and_then(|f| self.plan.sources.get(f.source));
-            source.is_some_and(|s| {
-                crate::format::joins(s.settings.format) || s.envelope != crate::source::envelope::Envelope::None
-            })
-        };
-        let mut groups: std::collections::BTreeMap<PathBuf, Vec<usize>> = std::collections::BTreeMap::new();
-        for (index, (_, path)) in looks.iter().enumerate().filter(|(_, (_, path))| joins(path)) {
-            groups.entry(path.parent().unwrap_or(path).to_owned()).or_default().push(index);
-        }
-        for places in groups.into_values() {
-            let mut files: Vec<(i64, PathBuf)> = places.iter().map(|i| looks[*i].clone()).collect();
-            files.sort_by(|(_, a), (_, b)| by_name(a, b));
-            for (place, file) in places.into_iter().zip(files) {
-                looks[place] = file;
-            }
-        }
-    }
-
     fn look_path(&self, path: &Path) -> Option<Look> {
         let found = self.discovery.found().get(path)?;
         discover::look(self.discovery.root(found.root)?, path, found).ok()
@@ -117,7 +97,15 @@ impl Engine {
         for path in hot {
             self.observe(&path, displaced, now);
         }
-        self.hot.retain(|id| self.streams.get(id).is_some_and(|s| now.mono.duration_since(s.changed) < HOT));
+        let streams = &mut self.streams;
+        self.hot.retain(|id| {
+            let Some(stream) = streams.get_mut(id) else { return false };
+            let hot = now.mono.duration_since(stream.changed) < HOT;
+            if !hot && !stream.active {
+                stream.rest();
+            }
+            hot
+        });
         let total = self.discovery.found().len();
         if total == 0 {
             return;
@@ -459,6 +447,15 @@ impl Engine {
         }
     }
 
+    pub(super) fn forget_lead(&mut self, id: StreamId, lead: u64) {
+        if let Some(ids) = self.by_lead.get_mut(&lead) {
+            ids.retain(|other| *other != id);
+            if ids.is_empty() {
+                self.by_lead.remove(&lead);
+            }
+        }
+    }
+
     pub(super) fn index_lead(&mut self, id: StreamId, lead: u64) {
         if lead != 0 {
             let ids = self.by_lead.entry(lead).or_default();
@@ -466,22 +463,6 @@ impl Engine {
                 ids.push(id);
             }
         }
-    }
-}
-
-/// The order in which rotated files of one folder were written, by their names.
-fn by_name(a: &Path, b: &Path) -> std::cmp::Ordering {
-    let plain = |path: &Path| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        name.trim_end_matches(".gz").trim_end_matches(".zst").to_owned()
-    };
-    let (a, b) = (plain(a), plain(b));
-    if a != b && b.starts_with(&a) {
-        std::cmp::Ordering::Greater
-    } else if a != b && a.starts_with(&b) {
-        std::cmp::Ordering::Less
-    } else {
-        a.cmp(&b)
     }
 }
 
@@ -508,32 +489,5 @@ impl Engine {
         self.displace(key, path, now);
         self.relook.insert(path.to_owned());
         self.listed = true;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rotated_files_are_ordered_by_their_names() {
-        let mut names = [
-            "/l/0.log",
-            "/l/0.log.20261122-000040",
-            "/l/0.log.20261122-000039.gz",
-            "/l/audit.log",
-            "/l/audit-2026-05-26T12-00-00.000.log",
-        ];
-        names.sort_by(|a, b| by_name(Path::new(a), Path::new(b)));
-        assert_eq!(
-            names,
-            [
-                "/l/0.log.20261122-000039.gz",
-                "/l/0.log.20261122-000040",
-                "/l/0.log",
-                "/l/audit-2026-05-26T12-00-00.000.log",
-                "/l/audit.log"
-            ]
-        );
     }
 }

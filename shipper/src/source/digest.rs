@@ -96,6 +96,11 @@ pub fn lead_hash(head: &[u8]) -> u64 {
     head_hash(&head[..head.len().min(LEAD)])
 }
 
+/// What [`lead_hash`] was, or may have been, when a file that begins like this had fewer bytes.
+pub fn leads(head: &[u8]) -> impl Iterator<Item = u64> + '_ {
+    (1..=head.len().min(LEAD)).map(|len| head_hash(&head[..len]))
+}
+
 /// Reads 32 bytes as an entry holds them; anything else is no hash.
 pub fn hash_from(bytes: &[u8]) -> Option<Hash> {
     bytes.try_into().ok()

@@ -102,6 +102,8 @@ pub struct Stream {
     pub watched: bool,
     /// Its first line was found to be whole, or joined: it need not wait for another stream.
     pub head_checked: bool,
+    /// When it was met, in this run.
+    pub met: Instant,
     /// When the file was last looked at.
     pub looked: Instant,
     /// When it was last seen to change.
@@ -152,6 +154,7 @@ impl Stream {
             framed: record.frontier.read_from(),
             watched: false,
             head_checked: record.frontier.offset > record.begins_at,
+            met: now,
             looked: now,
             changed: now,
             active: true,
@@ -199,6 +202,13 @@ impl Stream {
         self.decoder = None;
         self.front = None;
         self.encoder = None;
+    }
+
+    /// Frees what only reading needs, until there is something to read again. The file stays open.
+    pub fn rest(&mut self) {
+        self.forget_front();
+        self.encoder = None;
+        self.ends.shrink_to_fit();
     }
 
     /// Forgets what it knows of the frontier, which was entered anew; the file stays open, for it may have no name any more.
@@ -340,6 +350,8 @@ impl Stream {
         let n = self.read_at(from, buffer)?;
         if self.compression == Compression::None {
             self.verify_witness(record.digest_end(), &buffer[..n.min(WITNESS)], from)?;
+            // As long as the frontier is before them, they were not among the bytes that it covers.
+            self.check_beginning(record, record.digest_end())?;
         }
         self.known = self.known.max(from + n as u64);
         self.watched = true;

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::Case;
 use super::index::{Index, Place};
 use super::report::{Kind, Verdict};
-use crate::book::Span;
+use crate::book::{Incarnation, Span};
 use crate::output::{Entry, Loss};
 
 /// The losses by incarnation.
@@ -38,18 +38,21 @@ impl<'a> Ledger<'a> {
                 ledger.tails.insert(*home, (lost - join.at).min(join.bytes));
             }
         }
-        let mut nameless = HashSet::new();
-        for stream in order {
+        let (named, mut nameless): (Vec<u128>, Vec<u128>) =
+            order.into_iter().partition(|stream| index.homes.contains_key(stream));
+        for stream in named {
+            ledger.by_home.entry(index.homes[&stream]).or_insert_with(|| ledger.by_stream[&stream].clone());
+        }
+        // The longest first, each to the shortest content that is long enough: so each finds one if there is one for each.
+        nameless.sort_by_key(|stream| (std::cmp::Reverse(end(&ledger.by_stream[stream])), *stream));
+        nameless.dedup();
+        for stream in nameless {
             let losses = ledger.by_stream[&stream].clone();
-            if let Some(home) = index.homes.get(&stream) {
-                ledger.by_home.entry(*home).or_insert(losses);
-            } else if nameless.insert(stream) {
-                if let Some(home) = ledger.guess(case, index, &losses) {
-                    ledger.by_home.insert(home, losses);
-                } else {
-                    let what = format!("no content of that name went away: {:?}", losses[0]);
-                    verdict.add(Kind::Unjustified, what);
-                }
+            if let Some(home) = ledger.guess(case, index, &losses) {
+                ledger.by_home.insert(home, losses);
+            } else {
+                let what = format!("no content of that name went away: {:?}", losses[0]);
+                verdict.add(Kind::Unjustified, what);
             }
         }
         for (home, losses) in &ledger.by_home {
@@ -67,23 +70,24 @@ impl<'a> Ledger<'a> {
         ledger
     }
 
-    /// The incarnation that a stream may be of which nothing arrived: the first in the folder of its path that went away, that
+    /// The incarnation that a stream may be of which nothing arrived: the shortest in the folder of its path that went away, that
     /// no other stream is, and that is long enough.
     fn guess(&self, case: &Case<'_>, index: &Index, losses: &[&Loss]) -> Option<Place> {
-        let end = losses.iter().map(|loss| loss.to).max()?;
+        let end = end(losses);
         let taken: HashSet<Place> = index.homes.values().copied().collect();
-        case.books
-            .iter()
-            .enumerate()
+        let books = case.books.iter().enumerate();
+        let (at, book) = books
             .filter(|(_, book)| std::path::Path::new(&losses[0].path).starts_with(&book.folder))
-            .find_map(|(at, book)| {
-                let free =
-                    |number: &usize| !taken.contains(&(at, *number)) && !self.by_home.contains_key(&(at, *number));
-                let fits = |number: &usize| {
-                    book.incarnations[*number].gone.is_some() && book.incarnations[*number].size >= end
-                };
-                (0..book.incarnations.len()).find(|number| free(number) && fits(number)).map(|number| (at, number))
-            })
+            .max_by_key(|(_, book)| book.folder.as_os_str().len())?;
+        let fits = |(number, incarnation): &(usize, &Incarnation)| {
+            let place = (at, *number);
+            incarnation.gone.is_some()
+                && incarnation.size >= end
+                && !taken.contains(&place)
+                && !self.by_home.contains_key(&place)
+        };
+        let fitting = book.incarnations.iter().enumerate().filter(fits);
+        fitting.min_by_key(|(_, incarnation)| incarnation.size).map(|(number, _)| (at, number))
     }
 
     /// Whether the ledger gives all bytes of a span up.
@@ -113,6 +117,11 @@ impl<'a> Ledger<'a> {
     pub(super) fn touches(&self, stream: u128, offset: u64) -> bool {
         self.by_stream.get(&stream).is_some_and(|losses| losses.iter().any(|loss| loss.to > offset || loss.more))
     }
+}
+
+/// Where the losses of a stream end.
+fn end(losses: &[&Loss]) -> u64 {
+    losses.iter().map(|loss| loss.to).max().unwrap_or(0)
 }
 
 /// A record that begins in one stream and ends in another.

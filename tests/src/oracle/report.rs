@@ -55,6 +55,8 @@ pub struct Totals {
     pub lines: u64,
     /// Of them, arrived.
     pub delivered: u64,
+    /// Lines that arrived and are in the ledger all the same: their acknowledgement did not reach the state.
+    pub doubtful: u64,
     /// Of them, missing and in the ledger.
     pub entered: u64,
     /// Of them, in content that came and went while the agent was away.
@@ -116,6 +118,7 @@ impl fmt::Display for Totals {
         let Self {
             lines,
             delivered,
+            doubtful,
             entered,
             unseen,
             joined,
@@ -130,7 +133,7 @@ impl fmt::Display for Totals {
         } = self;
         write!(
             f,
-            "lines {lines}: {delivered} delivered, {entered} in the ledger, {unseen} gone unseen; split lines {joined} joined, {in_pieces} in pieces; \
+            "lines {lines}: {delivered} delivered ({doubtful} of them uncertain), {entered} in the ledger, {unseen} gone unseen; split lines {joined} joined, {in_pieces} in pieces; \
              {rejoined} long lines rejoined; records {records}, {repeats} repeats, {streams} streams; {losses} losses, {lost_bytes} bytes; {kills} kills"
         )
     }
