@@ -179,7 +179,7 @@ impl World {
         }
         for _ in 0..lines {
             self.lines += 1;
-            bytes.extend_from_slice(format!("line {} {}\n", self.lines, "x".repeat(self.lines * 7 % 60)).as_bytes());
+            bytes.extend_from_slice(format!("{:05} line {}\n", self.lines, "x".repeat(self.lines * 7 % 60)).as_bytes());
         }
         self.write_bytes(&bytes);
     }
@@ -369,7 +369,7 @@ impl World {
             Step::WriteHalf => {
                 self.write(0);
                 self.lines += 1;
-                self.write_bytes(format!("half {}", self.lines).as_bytes());
+                self.write_bytes(format!("{:05} half", self.lines).as_bytes());
                 self.half = true;
             }
             Step::Rotate { late } => self.rotate(late),

@@ -211,6 +211,10 @@ impl Engine {
             return Ok(Decision::Copy(id));
         }
         if !stream.is_open() {
+            if patient {
+                self.relook_later();
+                return Ok(Decision::Wait);
+            }
             return Ok(Decision::Continues(id));
         }
         let same = candidate.is_within(stream, &record, len.min(stream.size))?;
@@ -245,7 +249,10 @@ impl Engine {
                 self.by_path.remove(&path);
                 self.displaced_now(key, &path, now);
             }
-            return;
+            // It may have been found under its new name.
+            if self.open(id, now).is_err() {
+                return;
+            }
         }
         let Some(stream) = self.streams.get_mut(&id) else { return };
         match stream.look(now.mono) {
