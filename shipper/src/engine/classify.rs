@@ -122,8 +122,7 @@ impl Engine {
     ) -> std::io::Result<Decision> {
         let compressed = candidate.compression != Compression::None;
         if compressed && !at_rest(candidate, look, now) {
-            self.relook_later();
-            return Ok(Decision::Wait);
+            return Ok(self.judge_later());
         }
         let source = self.plan.sources.get(found.source).map(|s| s.name.clone()).unwrap_or_default();
         let alike = |engine: &Self| -> Vec<StreamId> {
@@ -169,8 +168,12 @@ impl Engine {
             }
             // Nothing of it was handed out, so there is no digest to compare with; but its file is here.
             let unread = stream.is_open() && record.frontier.offset == 0 && stream.size > 0;
-            if unread && candidate.is_within(stream, record, comparison.len.min(stream.size))? {
-                return self.judge_equal(candidate, *id, 0, comparison.len, patient);
+            if unread {
+                match candidate.is_within(stream, record, comparison.len.min(stream.size))? {
+                    Some(true) => return self.judge_equal(candidate, *id, 0, comparison.len, patient),
+                    Some(false) => {}
+                    None => return Ok(self.judge_later()),
+                }
             }
             if comparison.len >= record.frontier.offset && !(stream.is_open() && comparison.len <= stream.size) {
                 continue;
@@ -178,10 +181,12 @@ impl Engine {
             let part = if stream.is_open() {
                 candidate.is_within(stream, record, comparison.len)?
             } else {
-                candidate.ends_within(stream, record)?
+                Some(candidate.ends_within(stream, record)?)
             };
-            if part {
-                return Ok(Decision::Copy(*id));
+            match part {
+                Some(true) => return Ok(Decision::Copy(*id)),
+                Some(false) => {}
+                None => return Ok(self.judge_later()),
             }
         }
         Ok(Decision::New { begins_at: 0 })
@@ -211,13 +216,11 @@ impl Engine {
             return Ok(Decision::Copy(id));
         }
         if !stream.is_open() {
-            if patient {
-                self.relook_later();
-                return Ok(Decision::Wait);
-            }
-            return Ok(Decision::Continues(id));
+            return Ok(if patient { self.judge_later() } else { Decision::Continues(id) });
         }
-        let same = candidate.is_within(stream, &record, len.min(stream.size))?;
+        let Some(same) = candidate.is_within(stream, &record, len.min(stream.size))? else {
+            return Ok(self.judge_later());
+        };
         if same && len <= stream.size {
             return Ok(Decision::Copy(id));
         }
@@ -227,8 +230,7 @@ impl Engine {
         }
         // Whoever replaced it may let go of it in a moment.
         if patient && (frontier < stream.size || stream.place == Place::Unlinked) {
-            self.relook_later();
-            return Ok(Decision::Wait);
+            return Ok(self.judge_later());
         }
         let whole = Position { seq: record.frontier.seq, ..Position::at(frontier) };
         let begins_at = if frontier >= HEADER && record.frontier == whole { frontier } else { 0 };
@@ -271,9 +273,10 @@ impl Engine {
         }
     }
 
-    fn relook_later(&mut self) {
+    fn judge_later(&mut self) -> Decision {
         // The next full look comes by itself; the folder must be listed again even if its time does not change.
         self.discovery.touch_all();
+        Decision::Wait
     }
 
     /// Begins a stream.

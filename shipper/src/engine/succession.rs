@@ -58,6 +58,24 @@ fn is_date(text: &str) -> bool {
         && within(6..8, 1, 31)
 }
 
+/// When a stream had its turn to be written.
+#[derive(Debug)]
+struct TurnOf {
+    /// What its name says, if it has one.
+    rank: Option<Rank>,
+    /// When it was met.
+    begun: i64,
+}
+
+impl TurnOf {
+    fn is_before(&self, other: &Self) -> bool {
+        match (&self.rank, &other.rank) {
+            (Some(a), Some(b)) => (a, self.begun) < (b, other.begun),
+            _ => self.begun < other.begun,
+        }
+    }
+}
+
 impl Engine {
     /// Files that may share a line are met in the order in which they were written: compressing one gives it a new time.
     pub(super) fn order_joining(&self, looks: &mut [(i64, PathBuf)]) {
@@ -78,11 +96,19 @@ impl Engine {
         }
     }
 
-    /// A stream's place among those of its folder.
-    fn rank(&self, id: StreamId, record: &StreamRecord) -> (Rank, i64) {
+    /// A stream's place among those of its folder. Its name is the one under which it lies now, or that of its copy; what has no name
+    /// any more may have been renamed before it went.
+    fn turn_of(&self, id: StreamId, record: &StreamRecord) -> TurnOf {
         let here = self.streams.get(&id).and_then(|s| s.path().map(Rank::of));
-        let last = || Rank::of(&bytes_path(&record.extents.last().map(|e| e.path.clone()).unwrap_or_default()));
-        (here.unwrap_or_else(last), record.begun)
+        let copied = || {
+            let copy = self.store.model().copies.values().find(|copy| copy.stream == record.id)?;
+            self.by_path.iter().find(|(_, key)| **key == copy.file).map(|(path, _)| Rank::of(path))
+        };
+        let rotated = || {
+            let rank = Rank::of(&bytes_path(&record.extents.last()?.path));
+            Some(rank).filter(|rank| *rank != Rank::Live)
+        };
+        TurnOf { rank: here.or_else(copied).or_else(rotated), begun: record.begun }
     }
 
     /// The other streams that may share a line with one, with their places.
@@ -90,20 +116,20 @@ impl Engine {
         &'a self,
         id: StreamId,
         record: &'a StreamRecord,
-    ) -> impl Iterator<Item = (StreamId, &'a StreamRecord, (Rank, i64))> {
+    ) -> impl Iterator<Item = (StreamId, &'a StreamRecord, TurnOf)> {
         let streams = self.store.model().streams.iter();
         streams
             .filter(move |(other, r)| {
                 **other != id && r.joining && r.source == record.source && folder(r) == folder(record)
             })
-            .map(|(other, r)| (*other, r, self.rank(*other, r)))
+            .map(|(other, r)| (*other, r, self.turn_of(*other, r)))
     }
 
     /// The stream that was written next in the same folder.
     pub(super) fn follower(&self, id: StreamId, record: &StreamRecord) -> Option<(StreamId, StreamRecord)> {
-        let own = self.rank(id, record);
-        let later = self.beside(id, record).filter(|(.., rank)| *rank > own);
-        let (next, follower, _) = later.min_by(|a, b| a.2.cmp(&b.2))?;
+        let own = self.turn_of(id, record);
+        let later = self.beside(id, record).filter(|(.., turn)| own.is_before(turn));
+        let (next, follower, _) = later.reduce(|a, b| if b.2.is_before(&a.2) { b } else { a })?;
         Some((next, follower.clone()))
     }
 
@@ -113,9 +139,9 @@ impl Engine {
         id: StreamId,
         record: &'a StreamRecord,
     ) -> Option<(StreamId, &'a StreamRecord)> {
-        let own = self.rank(id, record);
-        let earlier = self.beside(id, record).filter(|(.., rank)| *rank < own);
-        earlier.max_by(|a, b| a.2.cmp(&b.2)).map(|(before, record, _)| (before, record))
+        let own = self.turn_of(id, record);
+        let earlier = self.beside(id, record).filter(|(.., turn)| turn.is_before(&own));
+        earlier.reduce(|a, b| if a.2.is_before(&b.2) { b } else { a }).map(|(before, record, _)| (before, record))
     }
 
     /// Whether a file that nothing was decided about yet may lie between two: one that is still being compressed, or one whose name
@@ -128,11 +154,12 @@ impl Engine {
         }
         let model = self.store.model();
         let (Some(first), Some(last)) = (model.streams.get(&before), model.streams.get(&next)) else { return false };
-        let (from, to) = (self.rank(before, first).0, self.rank(next, last).0);
+        let (from, to) = (self.turn_of(before, first).rank, self.turn_of(next, last).rank);
         let place = bytes_path(folder(first));
         self.pending.keys().any(|key| {
             let paths = self.by_path.iter().filter(|(path, k)| *k == key && path.parent() == Some(&place));
-            paths.map(|(path, _)| Rank::of(path)).any(|rank| from <= rank && rank < to)
+            let mut ranks = paths.map(|(path, _)| Rank::of(path));
+            ranks.any(|rank| from.as_ref().is_none_or(|from| *from <= rank) && to.as_ref().is_none_or(|to| rank < *to))
         })
     }
 }

@@ -15,7 +15,7 @@ use crate::state::entry::{Position, StreamRecord};
 use super::decompress::{Compression, Decoder};
 use super::digest::{self, Digest, HEAD, lead_hash};
 use super::frame::{Scratch, frame};
-use super::stream::{Stream, WITNESS, chain_record, framing_of};
+use super::stream::{ReadError, Stream, WITNESS, chain_record, framing_of};
 
 /// A file about which nothing is known yet.
 pub struct Candidate {
@@ -178,8 +178,8 @@ impl Candidate {
         Ok(comparison)
     }
 
-    /// Whether every byte of it is what the stream's readable file holds.
-    pub fn is_within(&self, stream: &mut Stream, record: &StreamRecord, len: u64) -> io::Result<bool> {
+    /// Whether its first `len` bytes are what the stream's open file holds; `None` if that file started over meanwhile.
+    pub fn is_within(&self, stream: &mut Stream, record: &StreamRecord, len: u64) -> io::Result<Option<bool>> {
         let mut reader = self.reader()?;
         let mut buffer = vec![0; 64 << 10];
         while reader.at() < len {
@@ -191,14 +191,12 @@ impl Candidate {
             }
             match stream.holds(record, at, &buffer[..n]) {
                 Ok(true) => {}
-                Ok(false) => return Ok(false),
-                Err(super::stream::ReadError::StartedOver | super::stream::ReadError::Missing { .. }) => {
-                    return Ok(false);
-                }
-                Err(super::stream::ReadError::Io(error)) => return Err(error),
+                Ok(false) | Err(ReadError::Missing { .. }) => return Ok(Some(false)),
+                Err(ReadError::StartedOver) => return Ok(None),
+                Err(ReadError::Io(error)) => return Err(error),
             }
         }
-        Ok(true)
+        Ok(Some(true))
     }
 
     /// Whether it is a piece of the stream that ends before the frontier, told by the record ends that the stream remembers.

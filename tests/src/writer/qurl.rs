@@ -172,7 +172,7 @@ fn event(scribe: &mut Scribe) -> String {
     };
     let (len, host) = (scribe.rng.within(1..90) as usize, scribe.rng.within(1..6));
     format!(
-        r#"{{"ts":"{now:.9}","event":"qurl.connector.{kind}","action":"{action}","outcome":"{outcome}","actor":"user-{}","trace_id":"{}-{number:08}","session_id":"{}","source_ip":"203.0.113.{host}","source_port":{}{rest},"machine_id":"gw-1","proxy_version":"0.12.0"}}"#,
+        r#"{{"ts":"{now:.9}","event":"qurl.connector.{kind}","action":"{action}","outcome":"{outcome}","actor":"user-{}","trace_id":"{}-{number:08}","session_id":"{}","source_ip":"203.0.113.{host}","source_port":{}{rest},"machine_id":"gw-1","proxy_version":"0.12.{number}"}}"#,
         scribe.rng.within(1..20),
         scribe.name,
         scribe.rng.text(len),
