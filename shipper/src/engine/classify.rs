@@ -181,7 +181,8 @@ impl Engine {
             let part = if stream.is_open() {
                 candidate.is_within(stream, record, comparison.len)?
             } else {
-                Some(candidate.ends_within(stream, record)?)
+                // Half a line is the end of a file of its own, unless someone is still copying.
+                candidate.ends_within(stream, record)?.or((!patient).then_some(false))
             };
             match part {
                 Some(true) => return Ok(Decision::Copy(*id)),

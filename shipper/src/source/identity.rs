@@ -199,8 +199,9 @@ impl Candidate {
         Ok(Some(true))
     }
 
-    /// Whether it is a piece of the stream that ends before the frontier, told by the record ends that the stream remembers.
-    pub fn ends_within(&self, stream: &Stream, record: &StreamRecord) -> io::Result<bool> {
+    /// Whether it is a piece of the stream that ends before the frontier, told by the record ends that the stream remembers; `None` if
+    /// bytes follow the last record end, of which nothing can be said.
+    pub fn ends_within(&self, stream: &Stream, record: &StreamRecord) -> io::Result<Option<bool>> {
         let framing = framing_of(record);
         let mut scratch = Scratch::default();
         let mut position = Position::default();
@@ -226,7 +227,8 @@ impl Candidate {
                 break;
             }
         }
-        Ok(position.offset > 0 && stream.hash_at(position.offset) == Some(hash))
+        let begins = position.offset > 0 && stream.hash_at(position.offset) == Some(hash);
+        Ok(if begins && reader.at() > position.offset { None } else { Some(begins) })
     }
 }
 
