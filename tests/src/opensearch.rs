@@ -113,6 +113,12 @@ impl OpenSearch {
             fs::copy(&path, config.join("opensearch-security").join(name))?;
         }
         node.resume()?;
+        // It answers before it has made the index of its users and roles.
+        await_true("OpenSearch has its users", START, || {
+            node.check_alive()?;
+            let users = node.caller.get("/_plugins/_security/api/internalusers");
+            Ok(users.is_ok_and(|(status, _)| status == 200))
+        })?;
         Ok(node)
     }
 
@@ -179,14 +185,26 @@ impl OpenSearch {
 
     /// SIGKILL; returns when it is gone.
     pub fn kill(&mut self) -> Result<()> {
-        self.end(Signal::KILL)
+        self.signal(Signal::KILL)?;
+        if let Some(mut child) = self.child.take() {
+            child.wait()?;
+        }
+        Ok(())
     }
 
-    fn end(&mut self, signal: Signal) -> Result<()> {
-        let mut child = self.child.take().context("the node is not running")?;
-        kill_process(Pid::from_child(&child), signal)?;
-        child.wait()?;
-        Ok(())
+    /// SIGSTOP: it keeps its connections and answers nothing.
+    pub fn freeze(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// SIGCONT.
+    pub fn thaw(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let child = self.child.as_ref().context("the node is not running")?;
+        Ok(kill_process(Pid::from_child(child), signal)?)
     }
 
     /// Makes a request and wants an answer below 300.

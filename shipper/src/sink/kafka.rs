@@ -61,6 +61,7 @@ pub fn run(queue: Queue, settings: Kafka, context: Context) {
         batch: BATCH,
         backoff: Backoff::default(),
         cautious: false,
+        explained: false,
         looked: now,
         renewal: None,
         progress: now,
@@ -82,6 +83,8 @@ struct Shipping {
     backoff: Backoff,
     /// Nothing was taken since the last failure: one message at a time until something is.
     cautious: bool,
+    /// Since the last message that was taken, the producer named a cause.
+    explained: bool,
     looked: Instant,
     /// The secrets changed: a new producer takes over as soon as this one owes nothing, or at this instant.
     renewal: Option<Instant>,
@@ -230,6 +233,7 @@ impl Shipping {
             self.queue.healthy();
             self.backoff.reset();
             self.cautious = false;
+            self.explained = false;
             self.pending = None;
         }
         if let Some(failure) = failure {
@@ -263,8 +267,14 @@ impl Shipping {
         if self.window.flying() == 0 {
             return Ok(());
         }
-        if let Some(complaint) = producer.complaint() {
+        let complaint = producer.complaint();
+        if complaint.is_some() {
             self.complained = Instant::now();
+        }
+        // This one follows whatever brought down the last connection, which was told and says more.
+        let follows = |code| code == RDKafkaErrorCode::AllBrokersDown;
+        if let Some(complaint) = complaint.filter(|c| !(self.explained && follows(c.code))) {
+            self.explained = !follows(complaint.code);
             let failure = explain::complaint(&complaint, &self.settings, &self.context.secrets);
             if failure.is_held() {
                 self.queue.trouble(&failure);

@@ -131,8 +131,22 @@ pub(super) fn complaint(complaint: &Complaint, settings: &Kafka, secrets: &Secre
         Code::BrokerTransportFailure if text.contains("might require SASL") && settings.sasl.is_none() => {
             Failure::held(format!("{at}: it closes the connection: it wants a login"), "write sasl into sink.kafka")
         }
-        Code::Resolve => Failure::again(format!("{at}: {text}; correct sink.kafka.brokers if the name is wrong")),
-        Code::AllBrokersDown => Failure::again(format!("none of the brokers can be reached: {at}")),
+        Code::Resolve => Failure::again(format!(
+            "{at}: the host name is not known; correct sink.kafka.brokers, or look at the name service"
+        )),
+        Code::AllBrokersDown => Failure::again(format!(
+            "none of the brokers can be reached: {at}; look at the addresses, at firewalls and at the brokers"
+        )),
+        Code::BrokerTransportFailure if text.contains("Connection refused") => Failure::again(format!(
+            "{at}: nothing listens there; correct the port in sink.kafka.brokers, or start the broker"
+        )),
+        Code::BrokerTransportFailure if text.ends_with("timed out in state CONNECT") => Failure::again(format!(
+            "{at}: no connection within {} s; look at the address in sink.kafka.brokers and at firewalls",
+            config::CONNECT.as_secs()
+        )),
+        Code::BrokerTransportFailure if text.contains("setup timed out") => Failure::again(format!(
+            "{at}: it takes the connection and does not answer; if this is Kafka's port, look at the broker"
+        )),
         Code::BrokerTransportFailure | Code::OperationTimedOut => Failure::again(format!("{at}: {text}")),
         Code::Fatal => Failure::again(format!("{at}: {text}")),
         other => code(other, settings),

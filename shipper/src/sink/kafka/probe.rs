@@ -13,6 +13,8 @@ use crate::sink::{Context, Failure};
 
 /// How long it may take altogether.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// How much longer it may take once no broker could be reached: a name may have several addresses, which are tried in turn.
+const LAST_TRIES: Duration = Duration::from_secs(3);
 /// One step.
 const STEP: Duration = Duration::from_secs(1);
 /// What the library's log says once a broker gave the producer its id, which takes the right to write.
@@ -25,7 +27,9 @@ pub fn probe(settings: &Kafka, context: &Context) -> Result<String, Failure> {
     let deadline = Instant::now() + PATIENCE;
     let mut partitions = None;
     let mut last = None;
-    while Instant::now() < deadline {
+    // Since when no broker could be reached.
+    let mut lost: Option<Instant> = None;
+    while Instant::now() < deadline && (partitions.is_some() || lost.is_none_or(|since| since.elapsed() < LAST_TRIES)) {
         if partitions.is_none() {
             match producer.topic(&settings.topic, STEP) {
                 Ok(count) => partitions = Some(count),
@@ -47,6 +51,9 @@ pub fn probe(settings: &Kafka, context: &Context) -> Result<String, Failure> {
             // The first cause says more than what follows from it.
             if complaint.code != Code::AllBrokersDown || last.is_none() {
                 last = Some(failure);
+            }
+            if matches!(complaint.code, Code::AllBrokersDown | Code::Resolve | Code::BrokerTransportFailure) {
+                lost.get_or_insert_with(Instant::now);
             }
         }
         if let Some(count) = partitions
