@@ -192,7 +192,7 @@ fn exchanges(mut peer: impl Read + Write, service: &dyn Service) -> Result<()> {
         let upto = if reply.cut { answer.len() / 2 } else { answer.len() };
         peer.write_all(&answer[..upto])?;
         peer.flush()?;
-        if reply.cut {
+        if reply.cut || request.header("connection").eq_ignore_ascii_case("close") {
             return Ok(());
         }
     }

@@ -46,6 +46,8 @@ const HOPE: Duration = Duration::from_secs(2);
 const STUCK: Duration = Duration::from_secs(300);
 /// … and has not even complained for so long hangs. It complains of an unreachable broker every 30 s.
 const SILENT: Duration = Duration::from_secs(90);
+/// How often the brokers are looked at while the library does not say why nothing is taken.
+const WONDER: Duration = Duration::from_secs(30);
 /// Bytes of messages in one batch: a little less than what a topic takes by default.
 const BATCH: usize = 1_000_000;
 
@@ -62,6 +64,7 @@ pub fn run(queue: Queue, settings: Kafka, context: Context) {
         backoff: Backoff::default(),
         cautious: false,
         explained: false,
+        wondered: None,
         looked: now,
         renewal: None,
         progress: now,
@@ -85,6 +88,8 @@ struct Shipping {
     cautious: bool,
     /// Since the last message that was taken, the producer named a cause.
     explained: bool,
+    /// When the brokers were last looked at.
+    wondered: Option<Instant>,
     looked: Instant,
     /// The secrets changed: a new producer takes over as soon as this one owes nothing, or at this instant.
     renewal: Option<Instant>,
@@ -280,6 +285,14 @@ impl Shipping {
                 self.queue.trouble(&failure);
             }
             self.pending = Some(failure);
+        }
+        if !self.explained && self.progress.elapsed() >= HOPE && self.wondered.is_none_or(|at| at.elapsed() >= WONDER) {
+            self.wondered = Some(Instant::now());
+            if let Some(failure) = diagnose::brokers(&self.settings, &self.context.secrets) {
+                self.explained = true;
+                self.queue.trouble(&failure);
+                self.pending = None;
+            }
         }
         if self.progress.elapsed() >= HOPE
             && let Some(failure) = self.pending.take_if(|f| !f.is_held())

@@ -119,18 +119,6 @@ pub(super) fn complaint(complaint: &Complaint, settings: &Kafka, secrets: &Secre
                 Failure::again(format!("{at}: the connection was closed during the TLS handshake"))
             }
         },
-        Code::BrokerTransportFailure if text.contains("SSL listener") => match diagnose::port(&at) {
-            Port::Tls => Failure::held(
-                format!("{at}: it speaks TLS on this port"),
-                "write tls: {} into sink.kafka, with the authority in tls.ca if it is your own, or name a plain port",
-            ),
-            Port::Kafka | Port::Silent => {
-                Failure::again(format!("{at}: the connection was closed at the first request: is this Kafka's port?"))
-            }
-        },
-        Code::BrokerTransportFailure if text.contains("might require SASL") && settings.sasl.is_none() => {
-            Failure::held(format!("{at}: it closes the connection: it wants a login"), "write sasl into sink.kafka")
-        }
         Code::Resolve => Failure::again(format!(
             "{at}: the host name is not known; correct sink.kafka.brokers, or look at the name service"
         )),

@@ -8,7 +8,7 @@ use waybill_crds::Kafka;
 
 use super::events::Lines;
 use super::producer::Producer;
-use super::{BATCH, explain};
+use super::{BATCH, diagnose, explain};
 use crate::sink::{Context, Failure};
 
 /// How long it may take altogether.
@@ -34,6 +34,12 @@ pub fn probe(settings: &Kafka, context: &Context) -> Result<String, Failure> {
             match producer.topic(&settings.topic, STEP) {
                 Ok(count) => partitions = Some(count),
                 Err(code @ (Code::BrokerTransportFailure | Code::OperationTimedOut | Code::LeaderNotAvailable)) => {
+                    // The library does not say everything: each broker is looked at once.
+                    if last.is_none()
+                        && let Some(failure) = diagnose::brokers(settings, &context.secrets)
+                    {
+                        return Err(failure);
+                    }
                     last.get_or_insert_with(|| explain::code(code, settings));
                 }
                 Err(code) => return Err(explain::code(code, settings)),
