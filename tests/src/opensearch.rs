@@ -18,7 +18,7 @@ use crate::wait::await_true;
 /// How long a node may take to answer after its start, on a busy machine.
 const START: Duration = Duration::from_secs(120);
 
-/// A node. Killed when dropped.
+/// A node. Killed when dropped; it also ends when the test does.
 #[derive(Debug)]
 pub struct OpenSearch {
     home: PathBuf,
@@ -163,7 +163,8 @@ impl OpenSearch {
         command.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xms128m", "-Xmx512m", "-cp"]);
         command.arg(format!("{0}/classes:{0}/lib/*", self.home.display()));
         command.arg("Node").arg(&self.folder).arg(self.address.port().to_string()).args(&self.settings);
-        let child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
+        // It ends when its end of the pipe does, and so with the test, however that ends.
+        let child = command.stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log).spawn()?;
         self.child = Some(child);
         await_true("OpenSearch answers", START, || {
             self.check_alive()?;
