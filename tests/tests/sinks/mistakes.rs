@@ -200,8 +200,8 @@ fn cloud_watch_logs() -> Result<()> {
         let mistakes: Table<'_> = vec![
             (sink(&strict.endpoint()), &["UnrecognizedClientException", "renew the credentials"]),
             (sink(&denied.endpoint()), &["the right logs:DescribeLogGroups"]),
-            (sink(&nobody), &["cannot be reached"]),
-            (sink("http://no-such-host.invalid"), &["cannot be reached"]),
+            (sink(&nobody), &["nothing listens there", "correct the port in cloudWatch.endpoint"]),
+            (sink("http://no-such-host.invalid"), &["the host name is not known", "cloudWatch.region"]),
             (sink(&good.endpoint().replace("http:", "https:")), &["TLS"]),
         ];
         probe(room, &mistakes, false)
