@@ -28,14 +28,22 @@ pub(super) enum Port {
 }
 
 /// Looks at each broker that a policy names for what the client library does not tell: a listener that closes the connection because
-/// it speaks TLS, or because it wants a login. `None`: nothing of that kind was found.
+/// it speaks TLS, or because it wants a login, or that is not there. What a person has to mend comes before what may pass. `None`:
+/// nothing of that kind was found.
 pub(super) fn brokers(settings: &Kafka, secrets: &Secrets) -> Option<Failure> {
-    settings.brokers.iter().find_map(|address| broker(address, settings, secrets))
+    let mut found: Vec<Failure> =
+        settings.brokers.iter().filter_map(|address| broker(address, settings, secrets)).collect();
+    found.sort_by_key(|failure| !failure.is_held());
+    found.into_iter().next()
 }
 
 fn broker(address: &str, settings: &Kafka, secrets: &Secrets) -> Option<Failure> {
-    // Where nobody answers there is nothing to learn.
-    connect(address)?;
+    match reach(address) {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return Some(nobody(address)),
+        // The library tells of names that are not known, and of connections that take too long.
+        Err(_) => return None,
+    }
     match &settings.tls {
         None if port(address) == Port::Tls => return Some(speaks_tls(address)),
         None => {}
@@ -51,6 +59,13 @@ fn broker(address: &str, settings: &Kafka, secrets: &Secrets) -> Option<Failure>
     let mechanisms = logins(address, settings.tls.as_ref(), secrets)?;
     let what = format!("{address}: it wants a login by one of {}", mechanisms.join(", "));
     Some(Failure::held(what, "write sasl into sink.kafka"))
+}
+
+/// What is said of a port that nobody listens on.
+pub(super) fn nobody(address: &str) -> Failure {
+    Failure::again(format!(
+        "{address}: nothing listens there; correct the port in sink.kafka.brokers, or start the broker"
+    ))
 }
 
 /// What is said of a port that speaks TLS where the policy has none.
@@ -171,11 +186,23 @@ fn answers_kafka(address: &str) -> std::io::Result<bool> {
 }
 
 fn connect(address: &str) -> Option<TcpStream> {
-    let found = address.to_socket_addrs().ok()?.next()?;
-    let stream = TcpStream::connect_timeout(&found, PATIENCE).ok()?;
-    stream.set_read_timeout(Some(PATIENCE)).ok()?;
-    stream.set_write_timeout(Some(PATIENCE)).ok()?;
-    Some(stream)
+    reach(address).ok()
+}
+
+/// Connects to the first address of a name that takes a connection; the error is the last one's.
+fn reach(address: &str) -> io::Result<TcpStream> {
+    let mut last = io::ErrorKind::NotFound.into();
+    for found in address.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&found, PATIENCE) {
+            Ok(stream) => {
+                stream.set_read_timeout(Some(PATIENCE))?;
+                stream.set_write_timeout(Some(PATIENCE))?;
+                return Ok(stream);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 #[cfg(test)]

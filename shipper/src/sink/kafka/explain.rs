@@ -125,9 +125,7 @@ pub(super) fn complaint(complaint: &Complaint, settings: &Kafka, secrets: &Secre
         Code::AllBrokersDown => Failure::again(format!(
             "none of the brokers can be reached: {at}; look at the addresses, at firewalls and at the brokers"
         )),
-        Code::BrokerTransportFailure if text.contains("Connection refused") => Failure::again(format!(
-            "{at}: nothing listens there; correct the port in sink.kafka.brokers, or start the broker"
-        )),
+        Code::BrokerTransportFailure if text.contains("Connection refused") => diagnose::nobody(&at),
         Code::BrokerTransportFailure if text.ends_with("timed out in state CONNECT") => Failure::again(format!(
             "{at}: no connection within {} s; look at the address in sink.kafka.brokers and at firewalls",
             config::CONNECT.as_secs()

@@ -35,12 +35,16 @@ pub fn probe(settings: &Kafka, context: &Context) -> Result<String, Failure> {
                 Ok(count) => partitions = Some(count),
                 Err(code @ (Code::BrokerTransportFailure | Code::OperationTimedOut | Code::LeaderNotAvailable)) => {
                     // The library does not say everything: each broker is looked at once.
-                    if last.is_none()
-                        && let Some(failure) = diagnose::brokers(settings, &context.secrets)
-                    {
-                        return Err(failure);
+                    if last.is_none() {
+                        let found = diagnose::brokers(settings, &context.secrets);
+                        if let Some(held) = found.as_ref().filter(|failure| failure.is_held()) {
+                            return Err(held.clone());
+                        }
+                        if found.is_some() {
+                            lost.get_or_insert_with(Instant::now);
+                        }
+                        last = Some(found.unwrap_or_else(|| explain::code(code, settings)));
                     }
-                    last.get_or_insert_with(|| explain::code(code, settings));
                 }
                 Err(code) => return Err(explain::code(code, settings)),
             }
