@@ -52,7 +52,7 @@ test-integration: setup build ## the agent as a black box; root sees more of it
 
 test-servers: setup servers build ## delivery to real servers, faults and all; WAYBILL_FULL=1: a million records, minutes of absence
 	@$(if $(TOTAL),,$(MAKE) --no-print-directory clean-run)
-	@$(CARGO) test --workspace $(addprefix --test=,$(SERVERS)) --no-fail-fast -- --nocapture --test-threads=2 $(tee)
+	@$(CARGO) test --workspace $(addprefix --test=,$(SERVERS)) --no-fail-fast -- --nocapture --test-threads=3 $(tee)
 	@$(if $(TOTAL),,scripts/totals $(LOG) $(WAYBILL_SKIPS))
 
 # Each test program runs inside the cluster; cargo itself stays outside.

@@ -355,7 +355,7 @@ fn a_real_login_with_the_documented_rights_that_loses_them_and_its_password_for_
         let none = json!({"cluster_permissions": [], "index_permissions": []});
         security("roles/waybill", &none)?;
         shipment.write(5_000)?;
-        shipment.await_trouble(true, &["create_doc"])?;
+        shipment.await_trouble(true, &["give the login the right to create documents"])?;
         security("roles/waybill", &rights)?;
         shipment.settle()?;
         let changed = "Another-horse-8-battery";

@@ -18,7 +18,7 @@ use super::site::{self, STREAM, Site, TOPIC, USER};
 /// Memory that an agent with one sink of each type takes beside `limits.inFlight`, as its documentation states.
 const BESIDE: u64 = 128 << 20;
 /// Bytes in flight of the tests that look at memory.
-const IN_FLIGHT: u64 = 32 << 20;
+const IN_FLIGHT: u64 = 16 << 20;
 
 fn policy(room: &Room, sinks: &[Value]) -> Policy {
     let policy = Policy::new("together").source(policy::text("app", &Shipment::pattern(room)));
@@ -59,7 +59,7 @@ fn late_answers_at_full_load_cost_no_record_and_no_memory() -> Result<()> {
         site.search.freeze()?;
         site.receiver.freeze()?;
         site.cloud.state().faults.delay = scale::late();
-        shipment.logs.write_long("app.log", 30_000, 1_000..3_000)?;
+        shipment.logs.write_long("app.log", 15_000, 1_000..3_000)?;
         let began = Instant::now();
         holds_for("the agent lives", scale::late(), || shipment.agent.check_alive().map(|()| true))?;
         site.cloud.state().faults.delay = Duration::ZERO;
@@ -99,21 +99,21 @@ fn rights_that_are_lost_in_the_middle_of_a_backlog_refuse_nothing() -> Result<()
         shipment.write(1_000)?;
         shipment.agent.start()?;
         shipment.settle_lanes(&names, LATE)?;
-        shipment.write(40_000)?;
+        shipment.write(15_000)?;
         await_true("the lanes are in the middle of the backlog", SOON, || {
             Ok(names
                 .iter()
                 .map(|name| acknowledged(&shipment, name))
                 .collect::<Result<Vec<_>>>()?
                 .iter()
-                .any(|n| *n > 2_000))
+                .any(|n| *n > 1_500))
         })?;
         site.broker.command(&format!("disallow {} Write {TOPIC}", USER.0))?;
         let block = |value: Value| json!({"index.blocks.write": value});
         site.search.call("PUT", &format!("/{STREAM}/_settings"), &block(json!(true)))?;
         site.cloud.state().denied.insert("PutLogEvents");
         double.cluster().privileges.insert("monitor".to_owned());
-        shipment.write(20_000)?;
+        shipment.write(5_000)?;
         let began = Instant::now();
         while began.elapsed() < scale::absence() {
             // The instant must not depend on what the agent does.
@@ -209,7 +209,7 @@ fn a_dead_sink_makes_no_other_slower_and_its_backlog_waits_in_the_files() -> Res
         let beside = policy(room, &[live[0].clone(), live[1].clone(), dead]).with("limits", limits);
         let mut shipment = Shipment::with(room, &alone, "stream")?;
         site.admit(&mut shipment)?;
-        shipment.logs.write_long("app.log", 20_000, 700..1_300)?;
+        shipment.logs.write_long("app.log", 10_000, 700..1_300)?;
         let mut rounds = 0;
         let mut run = |policy: &Policy| -> Result<Duration> {
             policy.write(&room.policy())?;
