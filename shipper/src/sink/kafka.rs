@@ -20,6 +20,7 @@ mod window;
 
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::{Receiver, bounded};
 use rdkafka::error::RDKafkaErrorCode;
 use waybill_crds::Kafka;
 
@@ -65,6 +66,7 @@ pub fn run(queue: Queue, settings: Kafka, context: Context) {
         cautious: false,
         explained: false,
         wondered: None,
+        diagnosis: None,
         looked: now,
         renewal: None,
         progress: now,
@@ -90,6 +92,8 @@ struct Shipping {
     explained: bool,
     /// When the brokers were last looked at.
     wondered: Option<Instant>,
+    /// What is found out of them.
+    diagnosis: Option<Receiver<Option<Failure>>>,
     looked: Instant,
     /// The secrets changed: a new producer takes over as soon as this one owes nothing, or at this instant.
     renewal: Option<Instant>,
@@ -286,13 +290,8 @@ impl Shipping {
             }
             self.pending = Some(failure);
         }
-        if !self.explained && self.progress.elapsed() >= HOPE && self.wondered.is_none_or(|at| at.elapsed() >= WONDER) {
-            self.wondered = Some(Instant::now());
-            if let Some(failure) = diagnose::brokers(&self.settings, &self.context.secrets) {
-                self.explained = true;
-                self.queue.trouble(&failure);
-                self.pending = None;
-            }
+        if !self.explained && self.progress.elapsed() >= HOPE {
+            self.wonder();
         }
         if self.progress.elapsed() >= HOPE
             && let Some(failure) = self.pending.take_if(|f| !f.is_held())
@@ -306,6 +305,27 @@ impl Shipping {
             )));
         }
         Ok(())
+    }
+
+    /// Has the brokers looked at, now and then, in a thread of its own: a broker that does not answer may not keep a kill switch waiting.
+    fn wonder(&mut self) {
+        if let Some(found) = self.diagnosis.as_ref().and_then(|diagnosis| diagnosis.try_recv().ok()) {
+            self.diagnosis = None;
+            if let Some(failure) = found {
+                self.explained = true;
+                self.queue.trouble(&failure);
+                self.pending = None;
+            }
+        } else if self.wondered.is_none_or(|at| at.elapsed() >= WONDER) {
+            self.wondered = Some(Instant::now());
+            let (sender, receiver) = bounded(1);
+            let (settings, secrets) = (self.settings.clone(), self.context.secrets.clone());
+            let started = std::thread::Builder::new()
+                .name("diagnosis".into())
+                // If the sink is gone by then, nobody wants to know.
+                .spawn(move || sender.send(diagnose::brokers(&settings, &secrets)).is_ok());
+            self.diagnosis = started.is_ok().then_some(receiver);
+        }
     }
 
     /// Lets go of the producer. What it reported by then is settled, everything else is to be sent again.
