@@ -115,16 +115,19 @@ pub struct Fleet {
     queue: Arc<Queue>,
     changed: Arc<Notify>,
     pace: Pace,
+    began: Instant,
     state: Mutex<State>,
 }
 
+/// How long an operator that has just begun may take to ask every agent once.
+const ACQUAINTANCE: Duration = Duration::from_secs(10);
 /// Questions without an answer after which what an agent said before counts no more.
 const SILENT: u32 = 3;
 
 impl Fleet {
     /// Agents whose pods are in `pods`. `changed` is notified when those change.
     pub fn new(pods: Store<Pod>, queue: Arc<Queue>, changed: Arc<Notify>, pace: Pace) -> Self {
-        Self { pods, queue, changed, pace, state: Mutex::default() }
+        Self { pods, queue, changed, pace, began: Instant::now(), state: Mutex::default() }
     }
 
     /// Says what a policy's agents should have in force.
@@ -171,6 +174,16 @@ impl Fleet {
             .collect();
         standings.sort_by(|left, right| left.node.cmp(&right.node));
         standings
+    }
+
+    /// Whether each agent of a policy was asked at least once. An operator that has just begun knows nothing of them, and would
+    /// report that as if it were news.
+    pub fn is_acquainted(&self, policy: &str) -> bool {
+        if self.began.elapsed() > ACQUAINTANCE {
+            return true;
+        }
+        let state = self.lock();
+        self.agents().iter().all(|agent| agent.policy != policy || state.heard.contains_key(&agent.uid))
     }
 
     /// Takes the pods of a policy that vanished with bytes pending since this was last asked.

@@ -92,9 +92,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Double {
-    /// A double that serves.
+    /// A double that serves on the loopback.
     pub fn start() -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        Self::start_at(Ipv4Addr::LOCALHOST)
+    }
+
+    /// A double that serves at an address of this machine.
+    pub fn start_at(host: Ipv4Addr) -> Result<Self> {
+        let listener = TcpListener::bind((host, 0))?;
         let mut new = Self { address: listener.local_addr()?, state: Arc::default(), serving: None };
         new.serve(listener)?;
         Ok(new)

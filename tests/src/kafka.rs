@@ -47,6 +47,7 @@ pub struct Broker {
     home: PathBuf,
     java: PathBuf,
     folder: PathBuf,
+    host: Ipv4Addr,
     ports: Vec<u16>,
     authority: Authority,
     /// For the listeners, for the one that shows another's name, and for a client.
@@ -86,26 +87,38 @@ impl Broker {
         Ok(broker)
     }
 
-    /// A broker that does not run yet.
-    pub fn absent(folder: &Path) -> Result<Self> {
+    /// Fetches what a broker is made of, so that one can be started later where there is no network.
+    pub fn fetch() -> Result<PathBuf> {
         let java = jars::java(JAVA)?;
         let servers = Path::new(env!("CARGO_MANIFEST_DIR")).join("servers/kafka");
-        let home = jars::jars(&servers, &servers.join("Broker.java"), &java.join("bin/javac"))?;
+        jars::jars(&servers, &servers.join("Broker.java"), &java.join("bin/javac"))
+    }
+
+    /// A broker that does not run yet.
+    pub fn absent(folder: &Path) -> Result<Self> {
+        Self::absent_at(folder, Ipv4Addr::LOCALHOST)
+    }
+
+    /// A broker that does not run yet, for clients that reach this machine at another address.
+    pub fn absent_at(folder: &Path, host: Ipv4Addr) -> Result<Self> {
+        let java = jars::java(JAVA)?;
+        let home = Self::fetch()?;
         let authority = Authority::new(&folder.join("tls"))?;
         let certificates = [
-            authority.sign("broker", "DNS:localhost,IP:127.0.0.1")?,
+            authority.sign("broker", &format!("DNS:localhost,IP:127.0.0.1,IP:{host}"))?,
             authority.sign("elsewhere", "DNS:elsewhere.example")?,
             authority.sign("client", "DNS:client")?,
         ];
         let ports = free_ports(LISTENERS.len() + 1)?;
-        let broker = Self { home, java, folder: folder.to_owned(), ports, authority, certificates, running: None };
-        fs::write(folder.join("server.properties"), broker.properties()?)?;
+        let folder = folder.to_owned();
+        let broker = Self { home, java, folder, host, ports, authority, certificates, running: None };
+        fs::write(broker.folder.join("server.properties"), broker.properties()?)?;
         Ok(broker)
     }
 
     /// Where it listens.
     pub fn address(&self, listener: Listener) -> String {
-        format!("127.0.0.1:{}", self.port(listener))
+        format!("{}:{}", self.host, self.port(listener))
     }
 
     /// The port of a listener.
@@ -116,7 +129,7 @@ impl Broker {
 
     /// Where it can be reached without a login.
     pub fn socket(&self) -> SocketAddr {
-        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port(Listener::Plain)))
+        SocketAddr::from((self.host, self.port(Listener::Plain)))
     }
 
     /// What signed its certificates, and the one of a client named `client`.
@@ -190,16 +203,19 @@ impl Broker {
 
     fn properties(&self) -> Result<String> {
         let controller = self.ports[LISTENERS.len()];
-        let join = |each: fn(&(Listener, &str, &str), u16) -> String| {
-            LISTENERS.iter().zip(&self.ports).map(|(l, port)| each(l, *port)).collect::<Vec<_>>().join(",")
+        // Commands come by the loopback in any case.
+        let bound = if self.host.is_loopback() { self.host } else { Ipv4Addr::UNSPECIFIED };
+        let at = |host: Ipv4Addr| {
+            let each = LISTENERS.iter().zip(&self.ports).map(|((_, name, _), port)| format!("{name}://{host}:{port}"));
+            each.collect::<Vec<_>>().join(",")
         };
-        let listeners = join(|(_, name, _), port| format!("{name}://127.0.0.1:{port}"));
-        let protocols = join(|(_, name, protocol), _| format!("{name}:{protocol}"));
+        let (listeners, advertised) = (at(bound), at(self.host));
+        let protocols = LISTENERS.map(|(_, name, protocol)| format!("{name}:{protocol}")).join(",");
         let mut text = format!(
             "process.roles=broker,controller\n\
             node.id=1\n\
             listeners={listeners},CONTROLLER://127.0.0.1:{controller}\n\
-            advertised.listeners={listeners}\n\
+            advertised.listeners={advertised}\n\
             listener.security.protocol.map={protocols},CONTROLLER:PLAINTEXT\n\
             controller.listener.names=CONTROLLER\n\
             controller.quorum.bootstrap.servers=127.0.0.1:{controller}\n\

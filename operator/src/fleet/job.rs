@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
@@ -32,7 +32,8 @@ impl Fleet {
                 running.push(self.tell_one(&api, agent, switches, &metrics));
             }
             tokio::select! {
-                Some(()) = running.next(), if !running.is_empty() => {}
+                // Who else is done is seen at once, so that the pods are gone through once for many.
+                Some(()) = running.next(), if !running.is_empty() => while running.next().now_or_never().flatten().is_some() {},
                 () = tokio::time::sleep_until(next.into()) => {}
                 () = changed => {}
             }
@@ -56,7 +57,8 @@ impl Fleet {
                 running.push(self.ask_one(&client, port, agent, &metrics));
             }
             tokio::select! {
-                Some(()) = running.next(), if !running.is_empty() => {}
+                // Who else is done is seen at once, so that the pods are gone through once for many.
+                Some(()) = running.next(), if !running.is_empty() => while running.next().now_or_never().flatten().is_some() {},
                 () = tokio::time::sleep_until(next.into()) => {}
                 () = changed => {}
             }

@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use crate::api::Api;
 
 #[derive(Clone)]
-pub struct Agents {
+pub(crate) struct Agents {
     api: Api,
     lane: Arc<Mutex<Value>>,
     deaf: Arc<Mutex<BTreeSet<String>>>,
@@ -38,7 +38,7 @@ impl Connected<IncomingStream<'_, TcpListener>> for Asked {
 
 impl Agents {
     /// Serves on every address of this machine; gives back the port.
-    pub async fn serve(api: Api) -> (Self, u16) {
+    pub(crate) async fn serve(api: Api) -> (Self, u16) {
         let lane =
             json!({"name": "archive", "state": "Delivering", "pendingBytes": 0, "oldestPendingSeconds": 0, "lost": 0});
         let agents = Self { api, lane: Arc::new(Mutex::new(lane)), deaf: Arc::default(), questions: Arc::default() };
@@ -51,20 +51,20 @@ impl Agents {
     }
 
     /// Changes what every agent says of its lane.
-    pub fn change(&self, change: impl FnOnce(&mut Value)) {
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Value)) {
         change(&mut self.lane.lock().unwrap());
     }
 
     /// The agent of a node hears nothing of what is ordered.
-    pub fn deafen(&self, node: &str) {
+    pub(crate) fn deafen(&self, node: &str) {
         self.deaf.lock().unwrap().insert(node.to_owned());
     }
 
-    pub fn hear(&self, node: &str) {
+    pub(crate) fn hear(&self, node: &str) {
         self.deaf.lock().unwrap().remove(node);
     }
 
-    pub fn questions(&self) -> usize {
+    pub(crate) fn questions(&self) -> usize {
         self.questions.load(Ordering::Relaxed)
     }
 }
@@ -75,8 +75,7 @@ async fn report(
 ) -> Result<String, StatusCode> {
     agents.questions.fetch_add(1, Ordering::Relaxed);
     let ip = address.ip().to_string();
-    let pods = agents.api.list("/api/v1/namespaces/waybill-agents/pods");
-    let pod = pods.iter().find(|pod| pod["status"]["podIP"] == ip.as_str()).ok_or(StatusCode::NOT_FOUND)?;
+    let pod = agents.api.pod_at(&ip).ok_or(StatusCode::NOT_FOUND)?;
     let policy = pod["metadata"]["labels"]["waybill.dev/policy"].as_str().unwrap_or_default();
     let path = format!("/api/v1/namespaces/waybill-agents/configmaps/waybill-{policy}");
     let config_map = agents.api.get(&path).ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
