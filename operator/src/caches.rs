@@ -20,10 +20,10 @@ use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
-use tokio::sync::Notify;
 use waybill_crds::AuditPolicy;
 
 use crate::build::Kind;
+use crate::fleet::Changes;
 use crate::names;
 use crate::queue::Queue;
 use crate::settings::Settings;
@@ -86,7 +86,7 @@ impl Caches {
         client: &Client,
         settings: &Settings,
         queue: &Arc<Queue>,
-        pods_changed: &Arc<Notify>,
+        pods_changed: &Arc<Changes>,
     ) -> (Self, Vec<BoxFuture<'static, ()>>) {
         let namespace = &settings.agents_namespace;
         let mut tasks = Vec::new();
@@ -128,7 +128,7 @@ impl Caches {
         let pods = Writer::<Pod>::new(());
         let (pods_reader, changed) = (pods.as_reader(), Arc::clone(pods_changed));
         let api = Api::<Pod>::namespaced(client.clone(), namespace);
-        tasks.push(watch(api, watcher::Config::default().labels(&ours), pods, move |_| changed.notify_waiters()));
+        tasks.push(watch(api, watcher::Config::default().labels(&ours), pods, move |_| changed.tell()));
 
         let admission = Self::admission(client, queue, &known, &mut tasks);
         (Self { policies: known, owned, secrets: reader, pods: pods_reader, admission }, tasks)
@@ -177,7 +177,7 @@ impl Caches {
     }
 }
 
-/// Keeps a cache, and tells of each object that changed after the first list.
+/// Keeps a cache, and tells of each object that changed, or may have.
 fn watch<K>(
     api: Api<K>,
     config: watcher::Config,
@@ -188,15 +188,20 @@ where
     K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     K::DynamicType: Clone + Eq + Hash + Send + Sync,
 {
+    let known = writer.as_reader();
     async move {
         let mut events = watcher(api, config).backoff(Waits::default()).boxed();
         while let Some(event) = events.next().await {
             match event {
                 Ok(event) => {
                     let event = event.modify(|object| object.managed_fields_mut().clear());
+                    let before = if matches!(event, Event::InitDone) { known.state() } else { Vec::new() };
                     writer.apply_watcher_event(&event);
-                    if let Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) = &event {
-                        changed(object);
+                    match &event {
+                        Event::Apply(object) | Event::Delete(object) => changed(object),
+                        // A list takes effect with its end. What is not in it any more has changed too.
+                        Event::InitDone => known.state().iter().chain(&before).for_each(|object| changed(object)),
+                        Event::Init | Event::InitApply(_) => {}
                     }
                 }
                 Err(error) => tracing::warn!(%error, "a watch was interrupted; it goes on"),

@@ -206,7 +206,7 @@ fn the_table_tells_at_a_glance() -> Result<()> {
     kubectl.delete("auditpolicies", name)?;
     let table = table?;
     let header = table.lines().next().unwrap_or_default();
-    for column in ["NAME", "DESIRED", "READY", "UP-TO-DATE", "DELIVERING", "KILL-SWITCH", "AGE"] {
+    for column in ["NAME", "DESIRED", "READY", "UP-TO-DATE", "DELIVERING", "WORST-LAG", "KILL-SWITCH", "AGE"] {
         ensure!(header.contains(column), "{column} is missing: {header}");
     }
     ensure!(kubectl.run(&["api-resources", "--categories=waybill"])?.contains(CRD.split('.').next().unwrap_or(CRD)));

@@ -127,9 +127,10 @@ fn a_release_and_the_next_run_together_in_any_order_forward_and_back() -> Result
         during(&mut writers, || {
             chart::release(next, next, false)?;
             await_true("the next operator says what it lacks", PATIENCE, || {
-                let logs = operator.run(&["logs", "--selector", chart::OPERATOR_PODS, "--tail=-1", "--prefix"])?;
-                Ok(logs.contains("lacks .spec.limits.patience")
-                    && logs.contains("kubectl apply --server-side -f crds/"))
+                // A container that is being made has no log yet.
+                let logs = operator.run(&["logs", "--selector", chart::OPERATOR_PODS, "--tail=-1", "--prefix"]);
+                let lacks = ["lacks .spec.limits.patience", "kubectl apply --server-side -f crds/"];
+                Ok(logs.is_ok_and(|logs| lacks.iter().all(|part| logs.contains(part))))
             })
         })?;
         stage.switch(&writers, "under the operator before, beside one that waits")?;

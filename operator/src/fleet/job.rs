@@ -48,10 +48,10 @@ impl Fleet {
             .no_proxy()
             .pool_max_idle_per_host(0)
             .build()?;
-        let mut running = FuturesUnordered::new();
+        let (mut running, mut seen) = (FuturesUnordered::new(), None);
         loop {
             let changed = self.changed.notified();
-            self.bury();
+            seen = self.bury(seen);
             let (agents, next) = self.to_ask(Instant::now(), IN_FLIGHT - running.len());
             for agent in agents {
                 running.push(self.ask_one(&client, port, agent, &metrics));
@@ -70,7 +70,7 @@ impl Fleet {
         let mut state = self.lock();
         let mut next = now + LOOK;
         let mut jobs = Vec::new();
-        for agent in self.agents() {
+        for agent in self.agents().iter() {
             let Some((order, since)) = state.orders.get(&agent.policy) else { continue };
             let fresh = now.saturating_duration_since(*since) < self.pace.fresh;
             let heard = state.heard.get(&agent.uid);
@@ -97,7 +97,7 @@ impl Fleet {
             let switches = order.switches.clone();
             state.telling.insert(agent.uid.clone());
             state.next_telling.insert(agent.uid.clone(), now + if fresh { self.pace.again } else { self.pace.calm });
-            jobs.push((agent, switches));
+            jobs.push((agent.clone(), switches));
         }
         (jobs, next)
     }
@@ -125,7 +125,8 @@ impl Fleet {
         let mut state = self.lock();
         let mut next = now + LOOK;
         let mut due = Vec::new();
-        for agent in self.agents() {
+        let agents = self.agents();
+        for agent in agents.iter() {
             if state.asking.contains(&agent.uid) {
                 continue;
             }
@@ -140,7 +141,7 @@ impl Fleet {
         // Whoever answers comes first: dead nodes must not keep the living waiting.
         due.sort_by_key(|(silent, at, _)| (*silent, *at));
         due.truncate(room);
-        let agents: Vec<Agent> = due.into_iter().map(|(_, _, agent)| agent).collect();
+        let agents: Vec<Agent> = due.into_iter().map(|(_, _, agent)| agent.clone()).collect();
         state.asking.extend(agents.iter().map(|agent| agent.uid.clone()));
         (agents, next)
     }
