@@ -1,11 +1,12 @@
 //! A cluster of doubles with the operator in it.
 
+use std::any::Any;
 use std::time::{Duration, Instant};
 
 use clap::Parser as _;
 use kube::{Client, Config};
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::{RwLock, watch};
 use tokio::task::JoinHandle;
 use waybill_operator::fleet::Pace;
 use waybill_operator::run::run;
@@ -16,6 +17,9 @@ use crate::api::Api;
 
 const POLICIES: &str = "/apis/waybill.dev/v1alpha1/auditpolicies";
 const PATIENCE: Duration = Duration::from_secs(60);
+/// From so many nodes on a scene has the machine to itself.
+const MANY: usize = 100;
+static MACHINE: RwLock<()> = RwLock::const_new(());
 
 pub(crate) struct Scene {
     pub(crate) api: Api,
@@ -25,11 +29,14 @@ pub(crate) struct Scene {
     nodes: usize,
     operator: Option<JoinHandle<anyhow::Result<()>>>,
     stop: watch::Sender<bool>,
+    _turn: Box<dyn Any + Send>,
 }
 
 impl Scene {
     /// A cluster of so many nodes, and an operator that leads.
     pub(crate) async fn start(nodes: usize) -> Self {
+        let turn: Box<dyn Any + Send> =
+            if nodes < MANY { Box::new(MACHINE.read().await) } else { Box::new(MACHINE.write().await) };
         // Another test may have been first.
         let _installed = rustls::crypto::ring::default_provider().install_default();
         let api = Api::default();
@@ -45,7 +52,7 @@ impl Scene {
         let settings =
             Settings::parse_from(["waybill-operator", "--listen=127.0.0.1:0", "--namespace=waybill-system", &listen]);
         let (stop, _) = watch::channel(false);
-        let mut scene = Self { api, agents, client, settings, nodes, operator: None, stop };
+        let mut scene = Self { api, agents, client, settings, nodes, operator: None, stop, _turn: turn };
         scene.run();
         scene.leads().await;
         scene
