@@ -124,6 +124,7 @@ struct Servers {
     search: OpenSearch,
     door: Proxy,
     cloud: Double,
+    gate: Proxy,
     _metadata: Metadata,
 }
 
@@ -144,9 +145,10 @@ impl Servers {
         let template = json!({"index_patterns": [STREAM], "data_stream": {}, "priority": 500,
             "template": {"settings": {"number_of_replicas": 0}, "mappings": {"dynamic": "false"}}});
         search.call("PUT", "/_index_template/waybill-cluster", &template)?;
-        let cloud = Double::start_at(BESIDE)?;
+        let cloud = Double::start()?;
+        let gate = Proxy::start_at(BESIDE, cloud.endpoint().trim_start_matches("http://").parse()?)?;
         "AKIDCLUSTER".clone_into(&mut cloud.state().access_key);
-        Ok(Self { broker, search, door, cloud, _metadata: Metadata::serve("AKIDCLUSTER")? })
+        Ok(Self { broker, search, door, cloud, gate, _metadata: Metadata::serve("AKIDCLUSTER")? })
     }
 
     fn sinks(&self) -> [Value; 3] {
@@ -158,7 +160,7 @@ impl Servers {
             json!({"name": "search", "type": "Elasticsearch", "elasticsearch": {
                 "endpoints": [format!("http://{}", self.door.address())], "dataStream": STREAM}}),
             json!({"name": "cloud", "type": "CloudWatch", "cloudWatch": {
-                "region": "eu-central-1", "endpoint": self.cloud.endpoint(), "logGroup": GROUP}}),
+                "region": "eu-central-1", "endpoint": format!("http://{}", self.gate.address()), "logGroup": GROUP}}),
         ]
     }
 

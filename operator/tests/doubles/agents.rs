@@ -1,8 +1,9 @@
 //! Doubles of agents: one server stands for all, and knows each by the address that it is asked at.
 //!
-//! What an agent has in force follows from the double of the API server, as a kubelet would have brought it there.
+//! What an agent has in force follows from the double of the API server, as a kubelet would have brought it there: the document that
+//! there is when the pod starts, and a newer one when the pod's annotation changes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -23,6 +24,8 @@ pub(crate) struct Agents {
     api: Api,
     lane: Arc<Mutex<Value>>,
     deaf: Arc<Mutex<BTreeSet<String>>>,
+    /// By the pod's address: its annotation and the document when the kubelet last looked.
+    looks: Arc<Mutex<BTreeMap<String, (Value, String)>>>,
     questions: Arc<AtomicUsize>,
 }
 
@@ -41,7 +44,13 @@ impl Agents {
     pub(crate) async fn serve(api: Api) -> (Self, u16) {
         let lane =
             json!({"name": "archive", "state": "Delivering", "pendingBytes": 0, "oldestPendingSeconds": 0, "lost": 0});
-        let agents = Self { api, lane: Arc::new(Mutex::new(lane)), deaf: Arc::default(), questions: Arc::default() };
+        let agents = Self {
+            api,
+            lane: Arc::new(Mutex::new(lane)),
+            deaf: Arc::default(),
+            looks: Arc::default(),
+            questions: Arc::default(),
+        };
         let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let router = Router::new().route("/report", get(report)).with_state(agents.clone());
@@ -79,9 +88,17 @@ async fn report(
     let policy = pod["metadata"]["labels"]["waybill.dev/policy"].as_str().unwrap_or_default();
     let path = format!("/api/v1/namespaces/waybill-agents/configmaps/waybill-{policy}");
     let config_map = agents.api.get(&path).ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
-    let text = config_map["data"]["policy.yaml"].as_str().unwrap_or_default();
+    let newest = config_map["data"]["policy.yaml"].as_str().unwrap_or_default().to_owned();
+    let annotation = pod["metadata"]["annotations"]["waybill.dev/switches"].clone();
+    let mut looks = agents.looks.lock().unwrap();
+    let look = looks.entry(ip).or_insert_with(|| (annotation.clone(), newest.clone()));
+    if look.0 != annotation {
+        *look = (annotation, newest);
+    }
+    let text = look.1.clone();
+    drop(looks);
     let deaf = agents.deaf.lock().unwrap().contains(pod["spec"]["nodeName"].as_str().unwrap_or_default());
-    let document: Value = serde_json::from_str(text).unwrap_or_default();
+    let document: Value = serde_json::from_str(&text).unwrap_or_default();
     let (digest, generation) = if deaf {
         ("deaf".to_owned(), 0)
     } else {
