@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use waybill_tests::arrived;
 use waybill_tests::cloudwatch::Double;
 use waybill_tests::cluster::metadata::Metadata;
 use waybill_tests::cluster::{BESIDE, Node, PolicyScene, Site, repository, within};
 use waybill_tests::face;
 use waybill_tests::kafka::{Broker, Listener, read};
+use waybill_tests::logs;
 use waybill_tests::opensearch::OpenSearch;
 use waybill_tests::output::Record;
 use waybill_tests::policy::{Policy, source, with};
@@ -52,7 +52,7 @@ fn sorted(payloads: &[Vec<u8>]) -> Result<Found> {
     let mut found = Found::new();
     let mut ids = HashSet::new();
     for (node, payloads) in by_node {
-        let output = arrived::output(payloads);
+        let output = logs::output(payloads);
         ensure!(output.malformed.is_empty(), "{node}: {}", output.malformed[0]);
         for record in output.records {
             if ids.insert(record.id) {
