@@ -14,7 +14,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use jiff::tz::TimeZone;
 
 use self::lines::Lines;
-use crate::format::{DropRule, Encoder, JsonMap, Kind, Meaning, Settings, StreamInfo};
+use crate::format::{DropRule, Encoder, JsonMap, Kind, Meaning, Settings, StreamInfo, Usage};
 
 mod lines;
 
@@ -82,6 +82,7 @@ impl Arguments {
             // A machine that does not know its zone runs in UTC.
             time_zone: self.time_zone.clone().or_else(|| TimeZone::try_system().ok()).unwrap_or(TimeZone::UTC),
             outbounds: self.outbounds.iter().cloned().collect(),
+            usage: Usage::default(),
             drop: self.drop.iter().cloned().map(|(field, equals)| DropRule { field, equals }).collect(),
             keep_original: !self.no_original,
             json: (self.format == Kind::Json).then(|| JsonMap {

@@ -23,9 +23,15 @@ const LEVELS: [(&[u8], &str); 5] = [
 ];
 
 /// Messages that name an address: how they begin, what that is, and which end it is.
-const ADDRESSES: [(&[u8], &str, Side); 19] = [
+const ADDRESSES: [(&[u8], &str, Side); 25] = [
     (b"received request for ", "request", Side::Destination),
     (b"tunnelling request to ", "request", Side::Destination),
+    (b"tunneling request to ", "request", Side::Destination),
+    (b"dispatching request to ", "request", Side::Destination),
+    (b"UDP Connect request to ", "request", Side::Destination),
+    (b"failed to dispatch request to ", "dial-failed", Side::Destination),
+    (b"failed to dial to ", "dial-failed", Side::Destination),
+    (b"REALITY: processed invalid connection from ", "probe", Side::Source),
     (b"TCP Connect request to ", "request", Side::Destination),
     (b"handling DNS traffic to ", "request", Side::Destination),
     (b"default route for ", "route", Side::Destination),
@@ -46,9 +52,13 @@ const ADDRESSES: [(&[u8], &str, Side); 19] = [
 ];
 
 /// Messages without an address that are worth a name.
-const ACTIONS: [(&[u8], &str); 6] = [
+const ACTIONS: [(&[u8], &str); 10] = [
     (b"listening ", "listen"),
     (b"failed to accepted raw connections", "accept-failed"),
+    (b"failed to accept raw connections", "accept-failed"),
+    (b"non existing tag", "outbound-missing"),
+    (b"non existing outTag", "outbound-missing"),
+    (b"fallback starts", "fallback"),
     (b"failed to process outbound traffic", "outbound-failed"),
     (b"failed to validate path", "invalid-path"),
     (b"failed to read http request", "invalid-request"),
@@ -149,8 +159,20 @@ fn describe<'a>(record: &mut Record<'a>, message: &'a [u8], inner: bool, waybill
     if let Some((prefix, action, side)) = ADDRESSES.iter().find(|(prefix, ..)| message.starts_with(prefix)) {
         let rest = &message[prefix.len()..];
         // Some go on: "…, local endpoint …", "… at server UDP:…".
-        let end = [&b", "[..], b" at server "].iter().filter_map(|mark| memchr::memmem::find(rest, mark)).min();
-        let endpoint = Endpoint::parse(&rest[..end.unwrap_or(rest.len())]);
+        let end =
+            [&b", "[..], b" at server ", b" via "].iter().filter_map(|mark| memchr::memmem::find(rest, mark)).min();
+        let mut address = &rest[..end.unwrap_or(rest.len())];
+        if *action == "probe" {
+            // "A:port: what was wrong with it". Whoever knows the key is not shown another server.
+            if let Some(at) = memchr::memmem::find(address, b": ") {
+                record.set(Field::EventReason, &rest[at + 2..]);
+                address = &rest[..at];
+            }
+            record.outcome = Some(Outcome::Deny);
+            record.category = "\"intrusion_detection\",\"network\"";
+            record.types = "\"connection\",\"denied\"";
+        }
+        let endpoint = Endpoint::parse(address);
         record.endpoint(*side, &endpoint);
         if let (Some(transport), Side::Destination) = (endpoint.transport, side) {
             record.name(Field::NetworkTransport, transport);
@@ -231,7 +253,25 @@ pub(super) fn untagged<'a>(record: &mut Record<'a>, line: &'a [u8]) -> bool {
         record.name(Field::EventAction, "panic");
         record.category = "\"process\"";
         record.outcome = Some(Outcome::Error);
-    } else if begins(&[b"goroutine ", b"created by ", b"\t/"]) || (line.ends_with(b")") && is_call(line)) {
+    } else if begins(&[b"Failed to start: ", b"main: failed ", b"Failed to run: "]) {
+        record.name(Field::EventAction, "start-failed");
+        record.category = "\"process\"";
+        record.types = "\"start\"";
+        record.outcome = Some(Outcome::Error);
+        let reason = line.strip_prefix(b"Failed to start: ").unwrap_or(line);
+        record.set(Field::ErrorMessage, chain(reason).last().unwrap_or(reason));
+        resource(record, chain(reason).last().unwrap_or(reason));
+    } else if begins(&[b"Configuration OK", b"Using confdir from ", b"Using config from ", b"Reading config: "]) {
+        record.name(Field::EventAction, "configuration");
+        record.category = "\"configuration\"";
+        record.types = "\"info\"";
+    } else if begins(&[b"exit status "]) {
+        record.name(Field::EventAction, "stopped");
+        record.category = "\"process\"";
+        record.types = "\"end\"";
+    } else if begins(&[b"goroutine ", b"created by ", b"\t"]) && is_stack(line)
+        || (line.ends_with(b")") && is_call(line))
+    {
         record.name(Field::EventAction, "panic-stack");
         record.category = "\"process\"";
         record.types = "\"info\"";
@@ -257,6 +297,11 @@ pub(super) fn untagged<'a>(record: &mut Record<'a>, line: &'a [u8]) -> bool {
     record.dataset = "v2ray.error";
     record.set(Field::Message, line);
     true
+}
+
+/// `goroutine 17 [running]:`, `created by …`, or the place of a call: a tab, a file, a line.
+fn is_stack(line: &[u8]) -> bool {
+    line.first() != Some(&b'\t') || memchr::memmem::find(line, b".go:").is_some() || line.ends_with(b".s")
 }
 
 /// `github.com/xtls/xray-core/main.main.func1(0xc000)` of a stack.
