@@ -22,6 +22,7 @@ mod drop_rule;
 mod ecs;
 mod encoder;
 mod escape;
+mod go_stack;
 mod host_log;
 mod json;
 mod kubernetes_audit;
@@ -54,6 +55,7 @@ mod vis;
 
 pub use control::encode_control;
 pub use encoder::Encoder;
+pub use go_stack::{Extent, extent, stacks};
 pub use qurl_connector::parses_alone;
 pub use record::{record_hash, write_id};
 pub use settings::{DropRule, Error, JsonMap, Kind, Meaning, Outcome, Settings, Usage, Verdict, is_local, joins};

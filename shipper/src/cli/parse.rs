@@ -14,7 +14,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use jiff::tz::TimeZone;
 
 use self::lines::Lines;
-use crate::format::{DropRule, Encoder, JsonMap, Kind, Meaning, Settings, StreamInfo, Usage};
+use crate::format::{DropRule, Encoder, JsonMap, Kind, Meaning, Settings, StreamInfo, Usage, stacks};
 
 mod lines;
 
@@ -153,7 +153,7 @@ impl Count {
 fn parse(path: &Path, settings: &Settings, out: &mut impl Write, count: &mut Count) -> anyhow::Result<()> {
     let input = open(path).with_context(|| format!("failed to open {}", path.display()))?;
     let mut encoder = Encoder::new(settings, &info(path))?;
-    let mut lines = Lines::new(input);
+    let mut lines = Lines::new(input, stacks(settings.format));
     let mut buffer = Vec::with_capacity(OUTPUT + OUTPUT / 4);
     while lines.fill().with_context(|| format!("failed to read {}", path.display()))? {
         while let Some(frame) = lines.next() {

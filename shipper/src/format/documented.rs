@@ -47,7 +47,10 @@ fn shown(kind: Kind, lines: &str) -> Value {
     let captures = is_hub.then(|| ("hub".to_owned(), "CORP".to_owned())).into_iter().collect();
     let mut encoder = Encoder::new(&settings, &StreamInfo { captures, ..info() }).unwrap();
     let mut out = Vec::new();
-    for (index, line) in lines.lines().enumerate() {
+    // A stack is one record.
+    let whole = lines.starts_with("panic: ");
+    let parts: Vec<&str> = if whole { vec![lines] } else { lines.lines().collect() };
+    for (index, line) in parts.into_iter().enumerate() {
         out.clear();
         // The page shows the separator of enriched lines as a sign.
         let line = line.replace('␝', "\u{1d}");

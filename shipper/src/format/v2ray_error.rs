@@ -12,7 +12,7 @@ use super::object::Object;
 use super::record::{Field, Record, Side};
 use super::settings::Outcome;
 use super::v2ray::{chain, component, refused_credential};
-use super::v2ray_dns;
+use super::{go_stack, v2ray_dns};
 
 const LEVELS: [(&[u8], &str); 5] = [
     (b"[Info] ", "info"),
@@ -249,10 +249,21 @@ fn resource(record: &mut Record<'_>, last: &[u8]) {
 /// What is printed without a level: Go's own messages, a panic with its stack, the banner.
 pub(super) fn untagged<'a>(record: &mut Record<'a>, line: &'a [u8]) -> bool {
     let begins = |prefixes: &[&[u8]]| prefixes.iter().any(|prefix| line.starts_with(prefix));
-    if begins(&[b"panic: ", b"fatal error: ", b"runtime: ", b"[signal "]) {
+    let end = memchr::memchr(b'\n', line).unwrap_or(line.len());
+    let (first, below) = (line[..end].trim_ascii_end(), line[end..].trim_ascii());
+    if go_stack::is_death(first) || begins(&[b"[signal "]) {
         record.name(Field::EventAction, "panic");
         record.category = "\"process\"";
+        record.types = "\"end\"";
         record.outcome = Some(Outcome::Error);
+        record.kind = "alert";
+        record.set(Field::ErrorMessage, first);
+        if !below.is_empty() {
+            record.set(Field::ErrorStackTrace, below);
+        }
+        if first == b"fatal error: out of memory" || memchr::memmem::find(first, b"runtime: out of memory").is_some() {
+            record.name(Field::EventAction, "resource-memory");
+        }
     } else if begins(&[b"Failed to start: ", b"main: failed ", b"Failed to run: "]) {
         record.name(Field::EventAction, "start-failed");
         record.category = "\"process\"";
@@ -269,18 +280,17 @@ pub(super) fn untagged<'a>(record: &mut Record<'a>, line: &'a [u8]) -> bool {
         record.name(Field::EventAction, "stopped");
         record.category = "\"process\"";
         record.types = "\"end\"";
-    } else if begins(&[b"goroutine ", b"created by ", b"\t"]) && is_stack(line)
-        || (line.ends_with(b")") && is_call(line))
-    {
+    } else if go_stack::is_stack(line) {
         record.name(Field::EventAction, "panic-stack");
         record.category = "\"process\"";
         record.types = "\"info\"";
-    } else if begins(&[b"Xray ", b"V2Ray "]) && memchr::memchr(b'(', line).is_some()
-        || begins(&[b"A unified platform for anti-censorship"])
-    {
+    } else if go_stack::is_banner(first) || begins(&[go_stack::SLOGAN]) {
         record.name(Field::EventAction, "banner");
         record.category = "\"process\"";
-        record.types = "\"info\"";
+        record.types = "\"start\"";
+        if let Some(version) = first.split(|byte| *byte == b' ').nth(1).filter(|_| !begins(&[go_stack::SLOGAN])) {
+            record.set(Field::ServiceVersion, version);
+        }
     } else if let Some(message) = line.strip_prefix(b"http: ") {
         record.category = "\"network\"";
         record.outcome = Some(Outcome::Error);
@@ -295,22 +305,8 @@ pub(super) fn untagged<'a>(record: &mut Record<'a>, line: &'a [u8]) -> bool {
         return false;
     }
     record.dataset = "v2ray.error";
-    record.set(Field::Message, line);
+    record.set(Field::Message, first);
     true
-}
-
-/// `goroutine 17 [running]:`, `created by …`, or the place of a call: a tab, a file, a line.
-fn is_stack(line: &[u8]) -> bool {
-    line.first() != Some(&b'\t') || memchr::memmem::find(line, b".go:").is_some() || line.ends_with(b".s")
-}
-
-/// `github.com/xtls/xray-core/main.main.func1(0xc000)` of a stack.
-fn is_call(line: &[u8]) -> bool {
-    memchr::memchr(b'(', line).is_some_and(|open| {
-        let name = &line[..open];
-        memchr::memchr(b'.', name).is_some()
-            && name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"./_-*%".contains(byte))
-    })
 }
 
 #[cfg(test)]
