@@ -71,8 +71,10 @@ torture: setup build clean-run ## conservation under violence, with at least 1,0
 	$(CARGO) test --workspace --test torture -- --ignored --nocapture $(tee)
 	@scripts/totals $(LOG) $(WAYBILL_SKIPS)
 
-bench: ## what framing, parsing and encoding cost
+bench: setup ## what framing, parsing and encoding cost; waybill parse beside rsyslog and syslog-ng
 	@$(CARGO) bench --workspace
+	@$(CARGO) build --quiet --release --workspace --bin waybill
+	@scripts/throughput $(CARGO_TARGET_DIR)/release/waybill
 
 system: # what compiling needs of the system
 	@scripts/system

@@ -25,6 +25,7 @@ mod assembly;
 mod detail;
 mod dictionary;
 mod fields;
+mod flood;
 mod found;
 mod integrity;
 mod socket;
@@ -154,7 +155,12 @@ pub(super) fn parse<'a>(
     fill(record, kind, &found, scratch);
     integrity::refine(record, kind, &found, scratch, &mut waybill);
     if is_firewall(kind) {
-        detail::netfilter(&mut waybill, &found, scratch);
+        let text = |key: Key| found.get(key, scratch).unwrap_or_default();
+        let table = text(Key::Table).split(|byte| *byte == b':').next().unwrap_or_default();
+        let texts = [text(Key::Comm), table, text(Key::Family), text(Key::Op)];
+        let fate = assembly.flood.count(texts, head.time);
+        record.noise = fate == flood::Fate::Repeats;
+        detail::netfilter(&mut waybill, &found, scratch, fate);
     }
     if main.trim_ascii_start().starts_with(b"avc:")
         || found.get(Key::Nested, scratch).is_some_and(|text| text.starts_with(b"avc:"))
