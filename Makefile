@@ -8,6 +8,7 @@ CACHE ?= $(HOME)/.cache/waybill
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 export PATH := $(CACHE)/tools/bin:$(HOME)/.cargo/bin:$(PATH):/usr/sbin:/sbin
 export RUST_LIB_BACKTRACE ?= 0
+export WAYBILL_CACHE ?= $(CACHE)
 CARGO ?= cargo
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 
@@ -17,12 +18,12 @@ export WAYBILL_SKIPS := $(RUN)/skips
 
 # Tests against real servers, and all the others.
 TESTS := $(basename $(notdir $(wildcard */tests/*.rs))) $(notdir $(patsubst %/main.rs,%,$(wildcard tests/tests/*/main.rs)))
-SERVERS := $(filter elasticsearch cloudwatch kafka syslog,$(TESTS))
+SERVERS := $(filter cloudwatch elasticsearch kafka sinks syslog,$(TESTS))
 
 # Appends to the log; the totals are summed from it even when a test fails.
 tee = 2>&1 | tee -a $(LOG)
 
-.PHONY: help demo test test-unit test-integration test-servers test-cluster torture bench lint fmt build images clean-run setup system
+.PHONY: help demo test test-unit test-integration test-servers test-cluster torture bench lint fmt build images clean-run setup servers system
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -31,10 +32,11 @@ demo: setup build ## genuine V2Ray and qURL lines, shipped, searched, held, kill
 	@$(CARGO) build --quiet --workspace --bin demo
 	@$(CARGO_TARGET_DIR)/debug/demo
 
-test: clean-run lint ## lint, unit tests, integration tests on this host with a short torture; test-servers and test-cluster are apart
+test: clean-run lint ## lint, unit tests, the agent on this host with a short torture, delivery to real servers; test-cluster is apart
 	@status=0; \
 	$(MAKE) --no-print-directory test-unit TOTAL=no || status=1; \
 	$(MAKE) --no-print-directory test-integration TOTAL=no || status=1; \
+	$(MAKE) --no-print-directory test-servers TOTAL=no || status=1; \
 	scripts/totals $(LOG) $(WAYBILL_SKIPS) && exit $$status
 
 test-unit: system setup ## the tests beside the code
@@ -48,7 +50,7 @@ test-integration: setup build ## the agent as a black box; root sees more of it
 	@$(CARGO) test --workspace $(addprefix --test=,$(filter-out $(SERVERS),$(TESTS))) --no-fail-fast -- --nocapture $(tee)
 	@$(if $(TOTAL),,scripts/totals $(LOG) $(WAYBILL_SKIPS))
 
-test-servers: setup build ## delivery to real servers, faults and all; needs Java 17 and Maven for some
+test-servers: setup servers build ## delivery to real servers, faults and all; WAYBILL_FULL=1: a million records, minutes of absence
 	@$(if $(TOTAL),,$(MAKE) --no-print-directory clean-run)
 	@$(CARGO) test --workspace $(addprefix --test=,$(SERVERS)) --no-fail-fast -- --nocapture --test-threads=2 $(tee)
 	@$(if $(TOTAL),,scripts/totals $(LOG) $(WAYBILL_SKIPS))
@@ -78,6 +80,9 @@ bench: setup ## what framing, parsing and encoding cost; waybill parse beside rs
 
 system: # what compiling needs of the system
 	@scripts/system
+
+servers: # what the real servers of the tests need of the system
+	@scripts/system servers
 
 lint: system ## format, clippy, licences and advisories
 	@$(CARGO) fmt --all -- --check

@@ -32,13 +32,16 @@ pub enum Listener {
     Mutual,
     /// TLS; the broker's certificate is for another host.
     Elsewhere,
+    /// Nothing, like `Plain`; clients are told to come back through a proxy.
+    Proxied,
 }
 
-const LISTENERS: [(Listener, &str, &str); 4] = [
+const LISTENERS: [(Listener, &str, &str); 5] = [
     (Listener::Plain, "PLAIN", "PLAINTEXT"),
     (Listener::Login, "LOGIN", "SASL_SSL"),
     (Listener::Mutual, "MUTUAL", "SSL"),
     (Listener::Elsewhere, "ELSEWHERE", "SSL"),
+    (Listener::Proxied, "PROXIED", "PLAINTEXT"),
 ];
 
 /// A broker. Killed when dropped; it also ends when the test does.
@@ -48,6 +51,8 @@ pub struct Broker {
     java: PathBuf,
     folder: PathBuf,
     ports: Vec<u16>,
+    /// Where the clients of `Listener::Proxied` are sent.
+    proxy: Option<SocketAddr>,
     authority: Authority,
     /// For the listeners, for the one that shows another's name, and for a client.
     certificates: [Certificate; 3],
@@ -98,9 +103,8 @@ impl Broker {
             authority.sign("client", "DNS:client")?,
         ];
         let ports = free_ports(LISTENERS.len() + 1)?;
-        let broker = Self { home, java, folder: folder.to_owned(), ports, authority, certificates, running: None };
-        fs::write(folder.join("server.properties"), broker.properties()?)?;
-        Ok(broker)
+        let folder = folder.to_owned();
+        Ok(Self { home, java, folder, ports, proxy: None, authority, certificates, running: None })
     }
 
     /// Where it listens.
@@ -114,9 +118,22 @@ impl Broker {
         self.ports[at]
     }
 
-    /// Where it can be reached without a login.
-    pub fn socket(&self) -> SocketAddr {
-        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port(Listener::Plain)))
+    /// The same as a socket's address.
+    pub fn socket(&self, listener: Listener) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port(listener)))
+    }
+
+    /// Where clients of a listener are told to come.
+    pub fn advertised(&self, listener: Listener) -> String {
+        match self.proxy {
+            Some(proxy) if listener == Listener::Proxied => proxy.to_string(),
+            _ => self.address(listener),
+        }
+    }
+
+    /// Sends the clients of `Listener::Proxied` to a proxy, from the next start on.
+    pub fn behind(&mut self, proxy: SocketAddr) {
+        self.proxy = Some(proxy);
     }
 
     /// What signed its certificates, and the one of a client named `client`.
@@ -132,6 +149,7 @@ impl Broker {
     /// Starts it with the data that it had, and waits until it takes requests.
     pub fn resume(&mut self) -> Result<()> {
         ensure!(self.running.is_none(), "the broker is already running");
+        fs::write(self.folder.join("server.properties"), self.properties()?)?;
         let log = OpenOptions::new().create(true).append(true).open(self.folder.join("broker.log"))?;
         let mut command = Command::new(self.java.join("bin/java"));
         command.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xms64m", "-Xmx384m", "-cp"]);
@@ -190,16 +208,16 @@ impl Broker {
 
     fn properties(&self) -> Result<String> {
         let controller = self.ports[LISTENERS.len()];
-        let join = |each: fn(&(Listener, &str, &str), u16) -> String| {
-            LISTENERS.iter().zip(&self.ports).map(|(l, port)| each(l, *port)).collect::<Vec<_>>().join(",")
-        };
-        let listeners = join(|(_, name, _), port| format!("{name}://127.0.0.1:{port}"));
-        let protocols = join(|(_, name, protocol), _| format!("{name}:{protocol}"));
+        let join =
+            |each: &dyn Fn(&(Listener, &str, &str)) -> String| LISTENERS.iter().map(each).collect::<Vec<_>>().join(",");
+        let listeners = join(&|(listener, name, _)| format!("{name}://{}", self.address(*listener)));
+        let advertised = join(&|(listener, name, _)| format!("{name}://{}", self.advertised(*listener)));
+        let protocols = join(&|(_, name, protocol)| format!("{name}:{protocol}"));
         let mut text = format!(
             "process.roles=broker,controller\n\
             node.id=1\n\
             listeners={listeners},CONTROLLER://127.0.0.1:{controller}\n\
-            advertised.listeners={listeners}\n\
+            advertised.listeners={advertised}\n\
             listener.security.protocol.map={protocols},CONTROLLER:PLAINTEXT\n\
             controller.listener.names=CONTROLLER\n\
             controller.quorum.bootstrap.servers=127.0.0.1:{controller}\n\

@@ -22,12 +22,12 @@ pub enum Failure {
 impl Failure {
     /// It may pass by itself.
     pub fn again(what: impl Into<String>) -> Self {
-        Self::Again { what: what.into() }
+        Self::Again { what: line(what.into()) }
     }
 
     /// A person has to do something.
     pub fn held(what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self::Held { what: what.into(), remedy: remedy.into() }
+        Self::Held { what: line(what.into()), remedy: line(remedy.into()) }
     }
 
     /// Whether a person has to do something.
@@ -47,6 +47,23 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// Longest part of a sentence, in characters.
+const CLIP: usize = 1_000;
+
+/// On one line, whatever foreign text is in it, and no longer than anyone reads.
+fn line(text: String) -> String {
+    if text.len() <= CLIP && !text.contains(char::is_control) {
+        return text;
+    }
+    let mut line =
+        text.split(char::is_control).map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
+    if let Some((at, _)) = line.char_indices().nth(CLIP) {
+        line.truncate(at);
+        line.push('…');
+    }
+    line
+}
+
 /// What a sink says of one record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
@@ -54,4 +71,16 @@ pub enum Answer {
     Acknowledged,
     /// The sink refuses the record itself, for this reason: it does not parse or map, or is too large. Nothing else is a refusal.
     Refused(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_text_stays_on_one_line() {
+        let failure = Failure::held("no credentials. Attempted:\n\n\t- the environment\r\n", "look\x1b[2J there");
+        assert_eq!(failure.to_string(), "no credentials. Attempted: - the environment; look [2J there");
+        assert!(Failure::again("x".repeat(5_000)).to_string().chars().count() == CLIP + 1);
+    }
 }

@@ -46,6 +46,8 @@ const HOPE: Duration = Duration::from_secs(2);
 const STUCK: Duration = Duration::from_secs(300);
 /// … and has not even complained for so long hangs. It complains of an unreachable broker every 30 s.
 const SILENT: Duration = Duration::from_secs(90);
+/// How often the brokers are looked at while the library does not say why nothing is taken.
+const WONDER: Duration = Duration::from_secs(30);
 /// Bytes of messages in one batch: a little less than what a topic takes by default.
 const BATCH: usize = 1_000_000;
 
@@ -61,6 +63,8 @@ pub fn run(queue: Queue, settings: Kafka, context: Context) {
         batch: BATCH,
         backoff: Backoff::default(),
         cautious: false,
+        explained: false,
+        wondered: None,
         looked: now,
         renewal: None,
         progress: now,
@@ -82,6 +86,10 @@ struct Shipping {
     backoff: Backoff,
     /// Nothing was taken since the last failure: one message at a time until something is.
     cautious: bool,
+    /// Since the last message that was taken, the producer named a cause.
+    explained: bool,
+    /// When the brokers were last looked at.
+    wondered: Option<Instant>,
     looked: Instant,
     /// The secrets changed: a new producer takes over as soon as this one owes nothing, or at this instant.
     renewal: Option<Instant>,
@@ -230,6 +238,7 @@ impl Shipping {
             self.queue.healthy();
             self.backoff.reset();
             self.cautious = false;
+            self.explained = false;
             self.pending = None;
         }
         if let Some(failure) = failure {
@@ -263,13 +272,27 @@ impl Shipping {
         if self.window.flying() == 0 {
             return Ok(());
         }
-        if let Some(complaint) = producer.complaint() {
+        let complaint = producer.complaint();
+        if complaint.is_some() {
             self.complained = Instant::now();
+        }
+        // This one follows whatever brought down the last connection, which was told and says more.
+        let follows = |code| code == RDKafkaErrorCode::AllBrokersDown;
+        if let Some(complaint) = complaint.filter(|c| !(self.explained && follows(c.code))) {
+            self.explained = !follows(complaint.code);
             let failure = explain::complaint(&complaint, &self.settings, &self.context.secrets);
             if failure.is_held() {
                 self.queue.trouble(&failure);
             }
             self.pending = Some(failure);
+        }
+        if !self.explained && self.progress.elapsed() >= HOPE && self.wondered.is_none_or(|at| at.elapsed() >= WONDER) {
+            self.wondered = Some(Instant::now());
+            if let Some(failure) = diagnose::brokers(&self.settings, &self.context.secrets) {
+                self.explained = true;
+                self.queue.trouble(&failure);
+                self.pending = None;
+            }
         }
         if self.progress.elapsed() >= HOPE
             && let Some(failure) = self.pending.take_if(|f| !f.is_held())
