@@ -105,7 +105,7 @@ pub(super) fn is_stack(line: &[u8]) -> bool {
     PARTS.iter().any(|part| line.starts_with(part)) || is_place(line) || is_call(line) || is_register(line)
 }
 
-/// `	/go/src/x.go:12 +0x1a`
+/// A tab, the file and the line of a call: `/go/src/x.go:12 +0x1a`.
 fn is_place(line: &[u8]) -> bool {
     line.starts_with(b"\t")
         && (memchr::memmem::find(line, b".go:").is_some() || memchr::memmem::find(line, b".s:").is_some())
