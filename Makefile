@@ -23,7 +23,7 @@ SERVERS := $(filter cloudwatch elasticsearch kafka sinks syslog,$(TESTS))
 # Appends to the log; the totals are summed from it even when a test fails.
 tee = 2>&1 | tee -a $(LOG)
 
-.PHONY: help demo test test-unit test-integration test-servers test-cluster torture bench lint fmt build images clean-run setup servers system
+.PHONY: help demo test test-unit test-integration test-servers test-cluster test-kind torture bench lint fmt build images clean-run setup servers system
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -63,9 +63,22 @@ test-cluster: build ## a real Kubernetes of two nodes, without Docker: the CRD, 
 	@$(if $(TOTAL),,$(MAKE) --no-print-directory clean-run)
 	@if why=$$(CACHE=$(CACHE) tests/cluster/cluster lacks); then \
 		$(CARGO) test --workspace --test 'cluster_*' --no-run && \
-		CACHE=$(CACHE) tests/cluster/cluster with $(CLUSTER_IMAGES) -- \
+		$(CARGO) run --quiet --bin fetch && \
+		next=$$(CARGO=$(CARGO) tests/cluster/next $(CACHE)) && export WAYBILL_NEXT=$$next && \
+		CACHE=$(CACHE) tests/cluster/cluster with $(CLUSTER_IMAGES) $$next/bin/waybill=2 $$next/bin/waybill-operator=2 -- \
 		$(CARGO) test $(WITHIN) --workspace --test 'cluster_*' --no-fail-fast -- --ignored --nocapture --test-threads=1 $(tee); \
 	else echo "SKIPPED: test-cluster: $$why"; echo "test-cluster: $$why" >> $(WAYBILL_SKIPS); fi
+	@$(if $(TOTAL),,scripts/totals $(LOG) $(WAYBILL_SKIPS))
+
+# Not all of it: upgrades, and the servers beside the cluster, are tested by test-cluster alone.
+test-kind: ## the same suite on kind, for who has Docker: one control plane, two workers
+	@$(if $(TOTAL),,$(MAKE) --no-print-directory clean-run)
+	@if why=$$(tests/cluster/kind lacks); then \
+		$(MAKE) --no-print-directory images && \
+		$(CARGO) test --workspace --test 'cluster_*' --no-run && \
+		CACHE=$(CACHE) tests/cluster/kind with waybill:$(VERSION)=waybill:1 waybill-operator:$(VERSION)=waybill-operator:1 -- \
+		$(CARGO) test --workspace --test 'cluster_*' --no-fail-fast -- --ignored --nocapture --test-threads=1 $(tee); \
+	else echo "SKIPPED: test-kind: $$why"; echo "test-kind: $$why" >> $(WAYBILL_SKIPS); fi
 	@$(if $(TOTAL),,scripts/totals $(LOG) $(WAYBILL_SKIPS))
 
 torture: setup build clean-run ## conservation under violence, with at least 1,000 kills

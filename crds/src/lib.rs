@@ -37,7 +37,7 @@ mod usage;
 mod validate;
 
 pub use agent::{Agent, MaxUnavailable, Quantity, Resources, Toleration, UpdateStrategy};
-pub use document::{Document, Switches, read};
+pub use document::{AUTHORS_ANNOTATION, AUTHORS_VERIFIED, Document, Switches, read};
 pub use finding::{Finding, Severity};
 pub use format::{DropRule, Format, JsonMap, Meaning};
 pub use kill_switch::{KillSwitch, KillSwitchMode};

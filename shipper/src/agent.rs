@@ -143,7 +143,8 @@ impl Agent {
         let machine = machine::identity();
         let (opened, store, events, inbox) = open_state(&state_dir, &machine)?;
         let watch = if options.inotify { start_watch(&events) } else { None };
-        let secrets = Secrets::new(options.secrets_dir.clone());
+        // Only a pod is told its switches apart from its policy.
+        let secrets = Secrets::new(options.secrets_dir.clone()).in_pod(options.switch_file.is_some());
         let mut sinks = Sinks::new(events.clone(), &state_dir, machine::host_name(), secrets);
         let outlets = sinks.apply(&plan);
         let mut receivers = Receivers::default();
@@ -354,7 +355,7 @@ fn local_switch(options: &Options, state_dir: &Path) -> Option<Switch> {
     } else {
         "WAYBILL_ENABLED=false".to_owned()
     };
-    Some(Switch { scope: Scope::Local, effect: Effect::Hold, reason, requested_by: "local".to_owned() })
+    Some(Switch { scope: Scope::Local, effect: Effect::Hold, reason, requested_by: "local".to_owned(), verified: true })
 }
 
 fn wait_for_lock(dir: &Path, stop: &AtomicBool) -> Result<Option<lock::Lock>, Error> {

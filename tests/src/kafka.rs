@@ -50,6 +50,7 @@ pub struct Broker {
     home: PathBuf,
     java: PathBuf,
     folder: PathBuf,
+    host: Ipv4Addr,
     ports: Vec<u16>,
     /// Where the clients of `Listener::Proxied` are sent.
     proxy: Option<SocketAddr>,
@@ -91,25 +92,36 @@ impl Broker {
         Ok(broker)
     }
 
-    /// A broker that does not run yet.
-    pub fn absent(folder: &Path) -> Result<Self> {
+    /// Fetches what a broker is made of, so that one can be started later where there is no network.
+    pub fn fetch() -> Result<PathBuf> {
         let java = jars::java(JAVA)?;
         let servers = Path::new(env!("CARGO_MANIFEST_DIR")).join("servers/kafka");
-        let home = jars::jars(&servers, &servers.join("Broker.java"), &java.join("bin/javac"))?;
+        jars::jars(&servers, &servers.join("Broker.java"), &java.join("bin/javac"))
+    }
+
+    /// A broker that does not run yet.
+    pub fn absent(folder: &Path) -> Result<Self> {
+        Self::absent_at(folder, Ipv4Addr::LOCALHOST)
+    }
+
+    /// A broker that does not run yet, for clients that reach this machine at another address.
+    pub fn absent_at(folder: &Path, host: Ipv4Addr) -> Result<Self> {
+        let java = jars::java(JAVA)?;
+        let home = Self::fetch()?;
         let authority = Authority::new(&folder.join("tls"))?;
         let certificates = [
-            authority.sign("broker", "DNS:localhost,IP:127.0.0.1")?,
+            authority.sign("broker", &format!("DNS:localhost,IP:127.0.0.1,IP:{host}"))?,
             authority.sign("elsewhere", "DNS:elsewhere.example")?,
             authority.sign("client", "DNS:client")?,
         ];
         let ports = free_ports(LISTENERS.len() + 1)?;
         let folder = folder.to_owned();
-        Ok(Self { home, java, folder, ports, proxy: None, authority, certificates, running: None })
+        Ok(Self { home, java, folder, host, ports, proxy: None, authority, certificates, running: None })
     }
 
     /// Where it listens.
     pub fn address(&self, listener: Listener) -> String {
-        format!("127.0.0.1:{}", self.port(listener))
+        format!("{}:{}", self.host, self.port(listener))
     }
 
     /// The port of a listener.
@@ -120,7 +132,7 @@ impl Broker {
 
     /// The same as a socket's address.
     pub fn socket(&self, listener: Listener) -> SocketAddr {
-        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port(listener)))
+        SocketAddr::from((self.host, self.port(listener)))
     }
 
     /// Where clients of a listener are told to come.
@@ -208,9 +220,11 @@ impl Broker {
 
     fn properties(&self) -> Result<String> {
         let controller = self.ports[LISTENERS.len()];
+        // Commands come by the loopback in any case.
+        let bound = if self.host.is_loopback() { self.host } else { Ipv4Addr::UNSPECIFIED };
         let join =
             |each: &dyn Fn(&(Listener, &str, &str)) -> String| LISTENERS.iter().map(each).collect::<Vec<_>>().join(",");
-        let listeners = join(&|(listener, name, _)| format!("{name}://{}", self.address(*listener)));
+        let listeners = join(&|(listener, name, _)| format!("{name}://{bound}:{}", self.port(*listener)));
         let advertised = join(&|(listener, name, _)| format!("{name}://{}", self.advertised(*listener)));
         let protocols = join(&|(_, name, protocol)| format!("{name}:{protocol}"));
         let mut text = format!(

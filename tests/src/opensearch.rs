@@ -71,6 +71,12 @@ impl OpenSearch {
         missing(Kind::Plain)
     }
 
+    /// Fetches what a node is made of, so that one can be started later where there is no network.
+    pub fn fetch() -> Result<PathBuf> {
+        let java = jars::java(Kind::Plain.java())?;
+        jars::jars(&Kind::Plain.folder(), &Kind::Plain.folder().join("Node.java"), &java.join("bin/javac"))
+    }
+
     /// A running node with an empty data folder, and these settings, such as `http.max_content_length=2mb`.
     pub fn start(folder: &Path, settings: &[&str]) -> Result<Self> {
         let mut node = Self::prepare(Kind::Plain, folder, settings)?;

@@ -31,10 +31,10 @@ pub struct Resolved {
 
 /// Resolves a policy's text. `state_dir` is where the default archive lives; `archive` moves it (`WAYBILL_FILE`).
 pub fn resolve(text: &str, state_dir: Option<&Path>, archive: Option<&Path>) -> Resolved {
-    let Document { name, generation, spec, mut findings, switches } = crds::read(text);
+    let Document { name, generation, authors_verified, spec, mut findings, switches } = crds::read(text);
     let generation = generation.unwrap_or_default();
-    let lifted = with_state(&switches, false);
-    let switches = with_state(&switches, true);
+    let lifted = with_state(&switches, false, authors_verified);
+    let switches = with_state(&switches, true, authors_verified);
     let Some(spec) = spec else { return Resolved { plan: None, findings, generation, switches } };
     let state_dir = state_dir.map_or_else(|| Path::new("/var/lib/waybill").join(&name), Path::to_owned);
     let mut sources = Vec::new();
@@ -83,11 +83,11 @@ pub fn resolve(text: &str, state_dir: Option<&Path>, archive: Option<&Path>) -> 
 /// Reads kill switches that are ordered apart from a policy's document. They are written like one, of which the generation and the
 /// switches count; `None` if there is no generation in it.
 pub fn notice(text: &str) -> Option<Notice> {
-    let Document { generation, switches, .. } = crds::read(text);
+    let Document { generation, switches, authors_verified, .. } = crds::read(text);
     Some(Notice {
         generation: generation?,
-        switches: with_state(&switches, true),
-        lifted: with_state(&switches, false),
+        switches: with_state(&switches, true, authors_verified),
+        lifted: with_state(&switches, false, authors_verified),
     })
 }
 
@@ -106,7 +106,7 @@ fn skipped(path: &str, message: impl Into<String>, remedy: &str) -> Finding {
 }
 
 /// The switches of a document that are engaged, or that are not.
-fn with_state(switches: &crds::Switches, engaged: bool) -> Vec<Switch> {
+fn with_state(switches: &crds::Switches, engaged: bool, verified: bool) -> Vec<Switch> {
     let mut out = Vec::new();
     let mut take = |scope: Scope, switch: &crds::KillSwitch| {
         if switch.engaged == engaged {
@@ -116,6 +116,7 @@ fn with_state(switches: &crds::Switches, engaged: bool) -> Vec<Switch> {
                 effect,
                 reason: switch.reason.clone(),
                 requested_by: switch.requested_by.clone(),
+                verified,
             });
         }
     };

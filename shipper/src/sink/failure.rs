@@ -17,6 +17,11 @@ pub enum Failure {
         /// What would mend it.
         remedy: String,
     },
+    /// What it needs is brought to this pod by its next start, which whoever runs it brings about.
+    AwaitingRestart {
+        /// What is missing.
+        what: String,
+    },
 }
 
 impl Failure {
@@ -30,9 +35,14 @@ impl Failure {
         Self::Held { what: line(what.into()), remedy: line(remedy.into()) }
     }
 
-    /// Whether a person has to do something.
+    /// Whether it does not pass by itself.
     pub fn is_held(&self) -> bool {
-        matches!(self, Self::Held { .. })
+        !matches!(self, Self::Again { .. })
+    }
+
+    /// Whether the agent's next start brings what is missing.
+    pub fn awaits_restart(&self) -> bool {
+        matches!(self, Self::AwaitingRestart { .. })
     }
 }
 
@@ -41,6 +51,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Again { what } => f.write_str(what),
             Self::Held { what, remedy } => write!(f, "{what}; {remedy}"),
+            Self::AwaitingRestart { what } => write!(f, "{what}; it comes with the pod's next start"),
         }
     }
 }

@@ -73,7 +73,7 @@ pub(super) fn code(code: Code, settings: &Kafka) -> Failure {
 pub(super) fn fatal(fatal: Code, text: &str, settings: &Kafka) -> Failure {
     match code(fatal, settings) {
         Failure::Again { what } => Failure::again(format!("{what} ({}); the producer is made anew", bare(text))),
-        held @ Failure::Held { .. } => held,
+        held => held,
     }
 }
 
