@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::tests::{encode, frame, gateway, info, record};
-use super::{DropRule, Encoder, Envelope, Fragment, Frame, JsonMap, Kind, Settings};
+use super::{DropRule, Encoder, Envelope, Fragment, Frame, JsonMap, Kind, Outcome, Settings};
 
 /// What people put into names.
 const ATTACKS: [&str; 18] = [
@@ -501,7 +501,7 @@ fn mutated_lines_give_valid_records() {
             assert_eq!(memchr::memchr_iter(b'\n', &out).count(), 1, "{kind}: {}", String::from_utf8_lossy(&line));
             let read: Value = serde_json::from_slice(&out)
                 .unwrap_or_else(|error| panic!("{kind}: {error}: {}", String::from_utf8_lossy(&line)));
-            assert_eq!(read["waybill"]["outcome"].as_str(), verdict.outcome.map(|outcome| outcome.as_str()));
+            assert_eq!(read["waybill"]["outcome"].as_str(), verdict.outcome.map(Outcome::as_str));
         }
         println!("{kind}: {seq} lines, slowest {slowest:?}");
         assert!(slowest < std::time::Duration::from_secs(2), "{kind}: a line took {slowest:?}");
