@@ -86,8 +86,10 @@ torture: setup build clean-run ## conservation under violence, with at least 1,0
 	$(CARGO) test --workspace --test torture -- --ignored --nocapture $(tee)
 	@scripts/totals $(LOG) $(WAYBILL_SKIPS)
 
-bench: ## what framing, parsing and encoding cost
+bench: setup ## what framing, parsing and encoding cost; waybill parse beside rsyslog and syslog-ng
 	@$(CARGO) bench --workspace
+	@$(CARGO) build --quiet --release --workspace --bin waybill
+	@scripts/throughput $(CARGO_TARGET_DIR)/release/waybill
 
 system: # what compiling needs of the system
 	@scripts/system
@@ -112,7 +114,7 @@ build: system ## the agent and the operator
 	@$(CARGO) build --workspace --bins
 
 setup: # the programs that the tests drive; the machine itself is left as it is
-	@scripts/tools $(CACHE)/tools logrotate v2ray gzip zstd softether-common rsyslogd syslog-ng promtool
+	@scripts/tools $(CACHE)/tools logrotate v2ray gzip zstd softether-common vpnserver rsyslogd syslog-ng promtool
 
 clean-run:
 	@mkdir -p $(RUN) && rm -f $(LOG) $(WAYBILL_SKIPS) && touch $(LOG) $(WAYBILL_SKIPS)

@@ -33,6 +33,7 @@ mod secret;
 mod sink;
 mod source;
 mod status;
+mod usage;
 mod validate;
 
 pub use agent::{Agent, MaxUnavailable, Quantity, Resources, Toleration, UpdateStrategy};
@@ -55,4 +56,5 @@ pub use sink::{
 };
 pub use source::{Envelope, FileSource, ListenTransport, Source, SourceType, StartAt, SyslogSource};
 pub use status::{AuditPolicyStatus, LostNode, Nodes, SinkState, SinkStatus};
+pub use usage::Usage;
 pub use validate::validate;

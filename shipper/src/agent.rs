@@ -22,6 +22,7 @@ use crate::plan::resolve::{Resolved, resolve};
 use crate::rotate::worker::Archivist;
 use crate::sink::Secrets;
 use crate::source::lease;
+use crate::source::receive::Receivers;
 use crate::source::watch::Watch;
 use crate::state::commit::Committer;
 use crate::state::ledger::Action;
@@ -114,6 +115,7 @@ pub struct Agent {
     state_dir: PathBuf,
     engine: Engine,
     sinks: Sinks,
+    receivers: Receivers,
     inbox: Receiver<Event>,
     events: Sender<Event>,
     handle: Handle,
@@ -145,6 +147,8 @@ impl Agent {
         let secrets = Secrets::new(options.secrets_dir.clone()).in_pod(options.switch_file.is_some());
         let mut sinks = Sinks::new(events.clone(), &state_dir, machine::host_name(), secrets);
         let outlets = sinks.apply(&plan);
+        let mut receivers = Receivers::default();
+        receivers.apply(&plan.listens());
         let setup = Setup {
             host: machine::host_name(),
             machine,
@@ -186,6 +190,7 @@ impl Agent {
             state_dir,
             engine,
             sinks,
+            receivers,
             inbox,
             events,
             handle,
@@ -208,6 +213,7 @@ impl Agent {
             state_dir,
             engine,
             mut sinks,
+            mut receivers,
             inbox,
             events,
             handle,
@@ -242,10 +248,12 @@ impl Agent {
                 let _sent = events.send(Event::Notice(notice));
             }
             if let Some(text) = watched.changed() {
-                reload(&text, &options, &mut sinks, &events);
+                reload(&text, &options, (&mut sinks, &mut receivers), &events);
             }
             std::thread::park_timeout(LOOK);
         }
+        // What was received by now is on disk; what is sent from now on finds no one.
+        drop(receivers);
         let deadline = Instant::now() + drain;
         let _sent = events.send(Event::Drain(deadline));
         ended.store(true, Ordering::Relaxed);
@@ -306,7 +314,12 @@ fn finish(engine: Engine, state_dir: &Path) {
     );
 }
 
-fn reload(text: &std::io::Result<String>, options: &Options, sinks: &mut Sinks, events: &Sender<Event>) {
+fn reload(
+    text: &std::io::Result<String>,
+    options: &Options,
+    (sinks, receivers): (&mut Sinks, &mut Receivers),
+    events: &Sender<Event>,
+) {
     let event = match text {
         Ok(text) => {
             let Resolved { plan, findings, generation, switches } =
@@ -315,6 +328,7 @@ fn reload(text: &std::io::Result<String>, options: &Options, sinks: &mut Sinks, 
             match plan {
                 Some(plan) => {
                     let outlets = sinks.apply(&plan);
+                    receivers.apply(&plan.listens());
                     Event::Apply(Box::new(plan), outlets)
                 }
                 None => Event::Refused(findings.iter().map(ToString::to_string).collect(), switches, generation),
