@@ -8,6 +8,7 @@ CACHE ?= $(HOME)/.cache/waybill
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 export PATH := $(CACHE)/tools/bin:$(HOME)/.cargo/bin:$(PATH):/usr/sbin:/sbin
 export RUST_LIB_BACKTRACE ?= 0
+export WAYBILL_CACHE ?= $(CACHE)
 CARGO ?= cargo
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 
@@ -17,12 +18,12 @@ export WAYBILL_SKIPS := $(RUN)/skips
 
 # Tests against real servers, and all the others.
 TESTS := $(basename $(notdir $(wildcard */tests/*.rs))) $(notdir $(patsubst %/main.rs,%,$(wildcard tests/tests/*/main.rs)))
-SERVERS := $(filter elasticsearch cloudwatch kafka syslog,$(TESTS))
+SERVERS := $(filter cloudwatch elasticsearch kafka sinks syslog,$(TESTS))
 
 # Appends to the log; the totals are summed from it even when a test fails.
 tee = 2>&1 | tee -a $(LOG)
 
-.PHONY: help demo test test-unit test-integration test-servers test-cluster torture bench lint fmt build images clean-run setup system
+.PHONY: help demo test test-unit test-integration test-servers test-cluster test-kind torture bench lint fmt build images clean-run setup servers system
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -31,10 +32,11 @@ demo: setup build ## genuine V2Ray and qURL lines, shipped, searched, held, kill
 	@$(CARGO) build --quiet --workspace --bin demo
 	@$(CARGO_TARGET_DIR)/debug/demo
 
-test: clean-run lint ## lint, unit tests, integration tests on this host with a short torture; test-servers and test-cluster are apart
+test: clean-run lint ## lint, unit tests, the agent on this host with a short torture, delivery to real servers; test-cluster is apart
 	@status=0; \
 	$(MAKE) --no-print-directory test-unit TOTAL=no || status=1; \
 	$(MAKE) --no-print-directory test-integration TOTAL=no || status=1; \
+	$(MAKE) --no-print-directory test-servers TOTAL=no || status=1; \
 	scripts/totals $(LOG) $(WAYBILL_SKIPS) && exit $$status
 
 test-unit: system setup ## the tests beside the code
@@ -48,9 +50,9 @@ test-integration: setup build ## the agent as a black box; root sees more of it
 	@$(CARGO) test --workspace $(addprefix --test=,$(filter-out $(SERVERS),$(TESTS))) --no-fail-fast -- --nocapture $(tee)
 	@$(if $(TOTAL),,scripts/totals $(LOG) $(WAYBILL_SKIPS))
 
-test-servers: setup build ## delivery to real servers, faults and all; needs Java 17 and Maven for some
+test-servers: setup servers build ## delivery to real servers, faults and all; WAYBILL_FULL=1: a million records, minutes of absence
 	@$(if $(TOTAL),,$(MAKE) --no-print-directory clean-run)
-	@$(CARGO) test --workspace $(addprefix --test=,$(SERVERS)) --no-fail-fast -- --nocapture --test-threads=2 $(tee)
+	@$(CARGO) test --workspace $(addprefix --test=,$(SERVERS)) --no-fail-fast -- --nocapture --test-threads=3 $(tee)
 	@$(if $(TOTAL),,scripts/totals $(LOG) $(WAYBILL_SKIPS))
 
 # Each test program runs inside the cluster; cargo itself stays outside.
@@ -61,9 +63,22 @@ test-cluster: build ## a real Kubernetes of two nodes, without Docker: the CRD, 
 	@$(if $(TOTAL),,$(MAKE) --no-print-directory clean-run)
 	@if why=$$(CACHE=$(CACHE) tests/cluster/cluster lacks); then \
 		$(CARGO) test --workspace --test 'cluster_*' --no-run && \
-		CACHE=$(CACHE) tests/cluster/cluster with $(CLUSTER_IMAGES) -- \
+		$(CARGO) run --quiet --bin fetch && \
+		next=$$(CARGO=$(CARGO) tests/cluster/next $(CACHE)) && export WAYBILL_NEXT=$$next && \
+		CACHE=$(CACHE) tests/cluster/cluster with $(CLUSTER_IMAGES) $$next/bin/waybill=2 $$next/bin/waybill-operator=2 -- \
 		$(CARGO) test $(WITHIN) --workspace --test 'cluster_*' --no-fail-fast -- --ignored --nocapture --test-threads=1 $(tee); \
 	else echo "SKIPPED: test-cluster: $$why"; echo "test-cluster: $$why" >> $(WAYBILL_SKIPS); fi
+	@$(if $(TOTAL),,scripts/totals $(LOG) $(WAYBILL_SKIPS))
+
+# Not all of it: upgrades, and the servers beside the cluster, are tested by test-cluster alone.
+test-kind: ## the same suite on kind, for who has Docker: one control plane, two workers
+	@$(if $(TOTAL),,$(MAKE) --no-print-directory clean-run)
+	@if why=$$(tests/cluster/kind lacks); then \
+		$(MAKE) --no-print-directory images && \
+		$(CARGO) test --workspace --test 'cluster_*' --no-run && \
+		CACHE=$(CACHE) tests/cluster/kind with waybill:$(VERSION)=waybill:1 waybill-operator:$(VERSION)=waybill-operator:1 -- \
+		$(CARGO) test --workspace --test 'cluster_*' --no-fail-fast -- --ignored --nocapture --test-threads=1 $(tee); \
+	else echo "SKIPPED: test-kind: $$why"; echo "test-kind: $$why" >> $(WAYBILL_SKIPS); fi
 	@$(if $(TOTAL),,scripts/totals $(LOG) $(WAYBILL_SKIPS))
 
 torture: setup build clean-run ## conservation under violence, with at least 1,000 kills
@@ -71,11 +86,16 @@ torture: setup build clean-run ## conservation under violence, with at least 1,0
 	$(CARGO) test --workspace --test torture -- --ignored --nocapture $(tee)
 	@scripts/totals $(LOG) $(WAYBILL_SKIPS)
 
-bench: ## what framing, parsing and encoding cost
+bench: setup ## what framing, parsing and encoding cost; waybill parse beside rsyslog and syslog-ng
 	@$(CARGO) bench --workspace
+	@$(CARGO) build --quiet --release --workspace --bin waybill
+	@scripts/throughput $(CARGO_TARGET_DIR)/release/waybill
 
 system: # what compiling needs of the system
 	@scripts/system
+
+servers: # what the real servers of the tests need of the system
+	@scripts/system servers
 
 lint: system ## format, clippy, licences and advisories
 	@$(CARGO) fmt --all -- --check
@@ -94,7 +114,7 @@ build: system ## the agent and the operator
 	@$(CARGO) build --workspace --bins
 
 setup: # the programs that the tests drive; the machine itself is left as it is
-	@scripts/tools $(CACHE)/tools logrotate v2ray gzip zstd softether-common rsyslogd syslog-ng promtool
+	@scripts/tools $(CACHE)/tools logrotate v2ray gzip zstd softether-common vpnserver rsyslogd syslog-ng promtool
 
 clean-run:
 	@mkdir -p $(RUN) && rm -f $(LOG) $(WAYBILL_SKIPS) && touch $(LOG) $(WAYBILL_SKIPS)

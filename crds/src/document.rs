@@ -26,6 +26,12 @@ use crate::validate::judge;
 const API_VERSION: &str = "waybill.dev/v1alpha1";
 const KIND: &str = "AuditPolicy";
 
+/// The annotation of a document by which the operator says that the API server holds the authors of kill switches against the users
+/// who throw them. On a bare host, and without the chart's admission policy, it is not there: whoever writes a document writes any name.
+pub const AUTHORS_ANNOTATION: &str = "waybill.dev/switch-authors";
+/// The value of [`AUTHORS_ANNOTATION`].
+pub const AUTHORS_VERIFIED: &str = "verified";
+
 static SCHEMA: LazyLock<Value> = LazyLock::new(schema::annotated);
 
 /// What a text says.
@@ -35,6 +41,8 @@ pub struct Document {
     pub name: String,
     /// `metadata.generation`, which the API server raises with each change of the spec; `None` on a bare host.
     pub generation: Option<i64>,
+    /// Whoever wrote the document vouches for `requestedBy` of its kill switches: see [`AUTHORS_ANNOTATION`].
+    pub authors_verified: bool,
     /// The spec, if no finding is an error. Entries that were skipped are not in it, but the lists of sinks may name them.
     pub spec: Option<AuditPolicySpec>,
     /// Everything that is wrong, in the order of the text.
@@ -93,6 +101,9 @@ pub fn read(text: &str) -> Document {
     let name = name.unwrap_or_default().to_owned();
     let generation = root.get("metadata").and_then(|metadata| metadata.get("generation"));
     let generation = generation.and_then(|generation| generation.to_value().as_i64());
+    let annotations = root.get("metadata").and_then(|metadata| metadata.get("annotations"));
+    let authors = annotations.and_then(|annotations| annotations.get(AUTHORS_ANNOTATION)).and_then(Node::as_str);
+    let authors_verified = authors == Some(AUTHORS_VERIFIED);
 
     let mut walk = Walk { findings, ..Walk::default() };
     // What follows a broken place is not there to be judged.
@@ -100,7 +111,7 @@ pub fn read(text: &str) -> Document {
     let mut findings = walk.findings;
     findings.sort_by_key(|finding| finding.line);
     let broken = findings.iter().any(|finding| finding.severity == Severity::Error);
-    Document { name, generation, spec: spec.filter(|_| !broken), findings, switches }
+    Document { name, generation, authors_verified, spec: spec.filter(|_| !broken), findings, switches }
 }
 
 fn judged(walk: &mut Walk, root: &Node) -> Option<AuditPolicySpec> {

@@ -33,10 +33,11 @@ mod secret;
 mod sink;
 mod source;
 mod status;
+mod usage;
 mod validate;
 
 pub use agent::{Agent, MaxUnavailable, Quantity, Resources, Toleration, UpdateStrategy};
-pub use document::{Document, Switches, read};
+pub use document::{AUTHORS_ANNOTATION, AUTHORS_VERIFIED, Document, Switches, read};
 pub use finding::{Finding, Severity};
 pub use format::{DropRule, Format, JsonMap, Meaning};
 pub use kill_switch::{KillSwitch, KillSwitchMode};
@@ -55,4 +56,5 @@ pub use sink::{
 };
 pub use source::{Envelope, FileSource, ListenTransport, Source, SourceType, StartAt, SyslogSource};
 pub use status::{AuditPolicyStatus, LostNode, Nodes, SinkState, SinkStatus};
+pub use usage::Usage;
 pub use validate::validate;

@@ -29,6 +29,7 @@ use crate::status::AuditPolicyStatus;
     printcolumn(name = "Ready", type_ = "integer", json_path = ".status.nodes.ready", description = "Nodes whose agent is ready"),
     printcolumn(name = "Up-to-date", type_ = "integer", json_path = ".status.nodes.upToDate", description = "Nodes whose agent runs this generation of the policy"),
     printcolumn(name = "Delivering", type_ = "string", json_path = r#".status.conditions[?(@.type=="Delivering")].status"#, description = "Whether every required sink keeps up"),
+    printcolumn(name = "Worst-lag", type_ = "date", json_path = ".status.behindSince", description = "For how long the sink that lags most has been behind"),
     printcolumn(name = "Kill-switch", type_ = "string", json_path = r#".status.conditions[?(@.type=="KillSwitchEngaged")].status"#, description = "Whether any kill switch is engaged"),
     printcolumn(name = "Lost-nodes", type_ = "integer", json_path = ".status.nodes.lostWithPending", description = "Nodes that are gone and had bytes pending", priority = "1"),
     printcolumn(name = "Accepted", type_ = "string", json_path = r#".status.conditions[?(@.type=="Accepted")].reason"#, description = "Whether the policy is accepted, and why not", priority = "1"),

@@ -11,6 +11,7 @@ use crate::kill_switch::KillSwitch;
 use crate::protect::Protect;
 use crate::retention::Retention;
 use crate::rotation::{Rotation, RotationMode};
+use crate::usage::Usage;
 
 /// What to read. A file belongs to the first source that matches it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -50,10 +51,14 @@ pub struct Source {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = crate::bounds::OTHER_NAME_LENGTH))]
     pub time_zone: Option<String>,
-    /// What an outbound tag means (V2Ray and Xray): Allow, Deny or Drop. At most 32 tags; one that is not here was allowed.
+    /// What an outbound tag means (V2Ray and Xray): Allow, Deny or Drop. At most 32 tags. One that is not here was allowed, but
+    /// for block, blocked, blackhole, reject and deny.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "crate::schema::meanings")]
     pub outbounds: BTreeMap<String, Meaning>,
+    /// What counts as evidence that a connection breaks a usage policy (V2Ray and Xray). Default: evidence of BitTorrent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
     /// Records to leave out. What is dropped is counted. At most 32 rules.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = crate::bounds::ENTRIES))]

@@ -21,6 +21,10 @@ pub struct AuditPolicyStatus {
     /// How many nodes run an agent.
     #[serde(default)]
     pub nodes: Nodes,
+    /// Since when the sink that lags most has been behind, on whichever node; absent while every sink keeps up. An instant rather than
+    /// an age, so that time alone changes nothing here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behind_since: Option<Time>,
     /// The state of each sink, the worst of all nodes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
@@ -77,7 +81,7 @@ pub struct SinkStatus {
     pub name: String,
     /// Delivering, Behind, Held, Misconfigured or AwaitingRestart: the worst of all nodes.
     pub state: SinkState,
-    /// Since when it has been behind.
+    /// Since when it has been behind: the age of the oldest record that was pending when that began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub behind_since: Option<Time>,
     /// The node that is furthest behind.

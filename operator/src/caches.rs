@@ -10,18 +10,20 @@ use std::time::Duration;
 
 use futures::future::{BoxFuture, join_all};
 use futures::{FutureExt as _, StreamExt as _};
+use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{ApiResource, DynamicObject, PartialObjectMeta};
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::reflector::Store;
 use kube::runtime::reflector::store::Writer;
+use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
-use tokio::sync::Notify;
 use waybill_crds::AuditPolicy;
 
 use crate::build::Kind;
+use crate::fleet::Changes;
 use crate::names;
 use crate::queue::Queue;
 use crate::settings::Settings;
@@ -30,6 +32,11 @@ use crate::settings::Settings;
 const GATHER: Duration = Duration::from_millis(50);
 /// How long changes that concern several policies are gathered.
 const GATHER_ALL: Duration = Duration::from_millis(250);
+/// How long a watch that failed waits, the first time and at most. Short: a kill switch that is thrown when the API server is
+/// back must not wait for it. Two replicas with a dozen watches each are no load to speak of.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(1));
+/// How long to wait for the admission policy to be known: an API server without such policies never tells.
+const ADMISSION: Duration = Duration::from_secs(5);
 
 /// The caches.
 #[derive(Clone)]
@@ -42,6 +49,29 @@ pub struct Caches {
     pub secrets: Store<PartialObjectMeta<Secret>>,
     /// The agents' pods.
     pub pods: Store<Pod>,
+    /// The chart's admission policy, if it is there.
+    pub admission: Admission,
+}
+
+/// What holds the author of a kill switch against the user who throws it.
+#[derive(Clone)]
+pub struct Admission {
+    policies: Store<ValidatingAdmissionPolicy>,
+    bindings: Store<ValidatingAdmissionPolicyBinding>,
+}
+
+impl Admission {
+    /// Whether the API server refuses whoever writes another one's name into a kill switch.
+    pub fn is_in_force(&self) -> bool {
+        let denies = |binding: &ValidatingAdmissionPolicyBinding| {
+            binding.spec.as_ref().is_some_and(|spec| {
+                spec.policy_name.as_deref() == Some(names::ADMISSION)
+                    && spec.match_resources.is_none()
+                    && spec.validation_actions.iter().flatten().any(|action| action == "Deny")
+            })
+        };
+        !self.policies.is_empty() && self.bindings.state().iter().any(|binding| denies(binding))
+    }
 }
 
 /// Where policies are.
@@ -56,7 +86,7 @@ impl Caches {
         client: &Client,
         settings: &Settings,
         queue: &Arc<Queue>,
-        pods_changed: &Arc<Notify>,
+        pods_changed: &Arc<Changes>,
     ) -> (Self, Vec<BoxFuture<'static, ()>>) {
         let namespace = &settings.agents_namespace;
         let mut tasks = Vec::new();
@@ -98,9 +128,28 @@ impl Caches {
         let pods = Writer::<Pod>::new(());
         let (pods_reader, changed) = (pods.as_reader(), Arc::clone(pods_changed));
         let api = Api::<Pod>::namespaced(client.clone(), namespace);
-        tasks.push(watch(api, watcher::Config::default().labels(&ours), pods, move |_| changed.notify_waiters()));
+        tasks.push(watch(api, watcher::Config::default().labels(&ours), pods, move |_| changed.tell()));
 
-        (Self { policies: known, owned, secrets: reader, pods: pods_reader }, tasks)
+        let admission = Self::admission(client, queue, &known, &mut tasks);
+        (Self { policies: known, owned, secrets: reader, pods: pods_reader, admission }, tasks)
+    }
+
+    /// Watches the chart's admission policy and its binding; every policy is looked at when they come and go.
+    fn admission(
+        client: &Client,
+        queue: &Arc<Queue>,
+        known: &Store<DynamicObject>,
+        tasks: &mut Vec<BoxFuture<'static, ()>>,
+    ) -> Admission {
+        let named = watcher::Config::default().fields(&format!("metadata.name={}", names::ADMISSION));
+        let (policies, bindings) = (Writer::new(()), Writer::new(()));
+        let admission = Admission { policies: policies.as_reader(), bindings: bindings.as_reader() };
+        let (told, all) = (known.clone(), Arc::clone(queue));
+        let look = move || told.state().iter().for_each(|policy| all.add(&policy.name_any(), GATHER_ALL));
+        let look_too = look.clone();
+        tasks.push(watch(Api::all(client.clone()), named.clone(), policies, move |_| look()));
+        tasks.push(watch(Api::all(client.clone()), named, bindings, move |_| look_too()));
+        admission
     }
 
     /// Waits until every cache holds what the API server had.
@@ -115,10 +164,20 @@ impl Caches {
             // A watch ends only with the process.
             std::future::pending::<()>().await;
         }
+        let known = async {
+            let Admission { policies, bindings } = &self.admission;
+            policies.wait_until_ready().await.is_ok() && bindings.wait_until_ready().await.is_ok()
+        };
+        if !tokio::time::timeout(ADMISSION, known).await.unwrap_or(false) {
+            tracing::warn!(
+                "the admission policy {} can't be read: authors of kill switches count as unverified",
+                names::ADMISSION
+            );
+        }
     }
 }
 
-/// Keeps a cache, and tells of each object that changed after the first list.
+/// Keeps a cache, and tells of each object that changed, or may have.
 fn watch<K>(
     api: Api<K>,
     config: watcher::Config,
@@ -129,15 +188,20 @@ where
     K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     K::DynamicType: Clone + Eq + Hash + Send + Sync,
 {
+    let known = writer.as_reader();
     async move {
-        let mut events = watcher(api, config).default_backoff().boxed();
+        let mut events = watcher(api, config).backoff(Waits::default()).boxed();
         while let Some(event) = events.next().await {
             match event {
                 Ok(event) => {
                     let event = event.modify(|object| object.managed_fields_mut().clear());
+                    let before = if matches!(event, Event::InitDone) { known.state() } else { Vec::new() };
                     writer.apply_watcher_event(&event);
-                    if let Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) = &event {
-                        changed(object);
+                    match &event {
+                        Event::Apply(object) | Event::Delete(object) => changed(object),
+                        // A list takes effect with its end. What is not in it any more has changed too.
+                        Event::InitDone => known.state().iter().chain(&before).for_each(|object| changed(object)),
+                        Event::Init | Event::InitApply(_) => {}
                     }
                 }
                 Err(error) => tracing::warn!(%error, "a watch was interrupted; it goes on"),
@@ -145,4 +209,29 @@ where
         }
     }
     .boxed()
+}
+
+/// The waits between the failures of one watch: each twice as long as the one before, with some chance in it.
+#[derive(Default)]
+struct Waits {
+    failures: u32,
+}
+
+impl Iterator for Waits {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let (first, most) = BACKOFF;
+        let wait = first.saturating_mul(1 << self.failures.min(8)).min(most);
+        self.failures = self.failures.saturating_add(1);
+        // Watches that broke together don't come back in one instant.
+        let chance = jiff::Timestamp::now().subsec_nanosecond().unsigned_abs() % 64;
+        Some(wait.saturating_sub(wait * chance / 256))
+    }
+}
+
+impl Backoff for Waits {
+    fn reset(&mut self) {
+        self.failures = 0;
+    }
 }

@@ -62,7 +62,7 @@ impl Reader {
     /// The world of a policy; `None` if there is no such policy.
     pub fn world(&self, name: &str) -> Option<World> {
         let object = self.caches.policies.get(&ObjectRef::new_with(name, policy_resource()))?;
-        let policy = Policy::new(&object);
+        let policy = Policy::of(&object, self.caches.admission.is_in_force());
         let mut older = Vec::new();
         for other in self.caches.policies.state() {
             if other.name_any() != name && other.metadata.deletion_timestamp.is_none() {

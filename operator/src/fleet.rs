@@ -5,6 +5,7 @@
 //! acknowledged. All of that is bounded: [`IN_FLIGHT`] writes and as many questions at a time, and one entry a pod.
 
 mod agent;
+mod changes;
 mod job;
 pub mod report;
 
@@ -14,9 +15,9 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::reflector::Store;
-use tokio::sync::Notify;
 
 pub use agent::Agent;
+pub use changes::Changes;
 pub use report::Report;
 
 use crate::queue::Queue;
@@ -109,22 +110,33 @@ struct State {
     vanished: BTreeMap<String, Vec<Gone>>,
 }
 
+/// The agents as they were read last, and which change of the pods that was.
+#[derive(Default)]
+struct Known {
+    number: Option<u64>,
+    agents: Arc<Vec<Agent>>,
+}
+
 /// The agents of all policies.
 pub struct Fleet {
     pods: Store<Pod>,
     queue: Arc<Queue>,
-    changed: Arc<Notify>,
+    changed: Arc<Changes>,
     pace: Pace,
+    began: Instant,
+    known: Mutex<Known>,
     state: Mutex<State>,
 }
 
+/// How long an operator that has just begun may take to ask every agent once.
+const ACQUAINTANCE: Duration = Duration::from_secs(10);
 /// Questions without an answer after which what an agent said before counts no more.
 const SILENT: u32 = 3;
 
 impl Fleet {
     /// Agents whose pods are in `pods`. `changed` is notified when those change.
-    pub fn new(pods: Store<Pod>, queue: Arc<Queue>, changed: Arc<Notify>, pace: Pace) -> Self {
-        Self { pods, queue, changed, pace, state: Mutex::default() }
+    pub fn new(pods: Store<Pod>, queue: Arc<Queue>, changed: Arc<Changes>, pace: Pace) -> Self {
+        Self { pods, queue, changed, pace, began: Instant::now(), known: Mutex::default(), state: Mutex::default() }
     }
 
     /// Says what a policy's agents should have in force.
@@ -140,7 +152,7 @@ impl Fleet {
             state.next_telling.remove(&agent.uid);
         }
         drop(state);
-        self.changed.notify_waiters();
+        self.changed.tell();
     }
 
     /// Forgets a policy.
@@ -157,7 +169,7 @@ impl Fleet {
         let order = state.orders.get(policy).map(|(order, _)| order);
         let mut standings: Vec<Standing> = self
             .agents()
-            .into_iter()
+            .iter()
             .filter(|agent| agent.policy == policy)
             .map(|agent| {
                 let heard = state.heard.get(&agent.uid).filter(|heard| heard.silent < SILENT);
@@ -166,11 +178,21 @@ impl Fleet {
                     report.as_ref().zip(order).is_some_and(|(report, order)| test(report, order))
                 };
                 let (up_to_date, switched) = (has(Report::has_policy), has(Report::has_switches));
-                Standing { node: agent.node, report, up_to_date, switched }
+                Standing { node: agent.node.clone(), report, up_to_date, switched }
             })
             .collect();
         standings.sort_by(|left, right| left.node.cmp(&right.node));
         standings
+    }
+
+    /// Whether each agent of a policy was asked at least once. An operator that has just begun knows nothing of them, and would
+    /// report that as if it were news.
+    pub fn is_acquainted(&self, policy: &str) -> bool {
+        if self.began.elapsed() > ACQUAINTANCE {
+            return true;
+        }
+        let state = self.lock();
+        self.agents().iter().all(|agent| agent.policy != policy || state.heard.contains_key(&agent.uid))
     }
 
     /// Takes the pods of a policy that vanished with bytes pending since this was last asked.
@@ -178,13 +200,24 @@ impl Fleet {
         self.lock().vanished.remove(policy).unwrap_or_default()
     }
 
-    /// The pods that can be told and asked something.
-    fn agents(&self) -> Vec<Agent> {
-        self.pods.state().iter().filter_map(|pod| Agent::new(pod)).collect()
+    /// The pods that can be told and asked something. Read once for each change of them: this is asked for all the time.
+    fn agents(&self) -> Arc<Vec<Agent>> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        // A change after this is seen the next time.
+        let number = self.changed.number();
+        if known.number != Some(number) {
+            let agents = self.pods.state().iter().filter_map(|pod| Agent::new(pod)).collect();
+            *known = Known { number: Some(number), agents: Arc::new(agents) };
+        }
+        Arc::clone(&known.agents)
     }
 
-    /// Notes which pods are gone.
-    fn bury(&self) {
+    /// Notes which pods are gone, if any pod changed since the change of that number. Returns the number of the last one.
+    fn bury(&self, since: Option<u64>) -> Option<u64> {
+        let number = Some(self.changed.number());
+        if number == since {
+            return number;
+        }
         let present: HashSet<String> = self.pods.state().iter().filter_map(|pod| pod.metadata.uid.clone()).collect();
         let mut state = self.lock();
         let gone: Vec<String> = state.heard.keys().filter(|uid| !present.contains(*uid)).cloned().collect();
@@ -198,6 +231,7 @@ impl Fleet {
                 self.queue.add(&heard.policy, Duration::ZERO);
             }
         }
+        number
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -18,6 +18,8 @@ pub const SWITCHES_ANNOTATION: &str = "waybill.dev/switches";
 pub const REPEATED_ANNOTATION: &str = "waybill.dev/switches-repeated";
 /// The label of a namespace whose pods may read the agents' metrics.
 pub const METRICS_LABEL: &str = "waybill.dev/metrics";
+/// The chart's admission policy and its binding, which hold `requestedBy` against the user of a request.
+pub const ADMISSION: &str = "waybill-killswitch";
 /// The file of a policy's `ConfigMap`.
 pub const POLICY_FILE: &str = "policy.yaml";
 /// The container of an agent's pod.

@@ -6,7 +6,7 @@
 use kube::ResourceExt as _;
 use kube::api::DynamicObject;
 use serde_json::{Map, Value, json};
-use waybill_crds::{AuditPolicyStatus, Document, KillSwitch, Switches, read};
+use waybill_crds::{AUTHORS_ANNOTATION, AUTHORS_VERIFIED, AuditPolicyStatus, Document, KillSwitch, Switches, read};
 
 /// Bytes of the kill switches that an annotation carries; the API server takes 256 KiB of annotations.
 const SWITCHES_BYTES: usize = 128 << 10;
@@ -22,6 +22,8 @@ pub struct Policy {
     pub generation: i64,
     /// It is being deleted.
     pub deleting: bool,
+    /// The API server holds the authors of kill switches against the users who throw them.
+    pub verified: bool,
     /// The document that the agents get.
     pub text: String,
     /// What the text says, and what is wrong with it.
@@ -31,16 +33,22 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Reads an object of the cluster.
+    /// Reads an object of the cluster, where nothing verifies the authors of kill switches.
     pub fn new(object: &DynamicObject) -> Self {
+        Self::of(object, false)
+    }
+
+    /// Reads an object of the cluster.
+    pub fn of(object: &DynamicObject, verified: bool) -> Self {
         let name = object.name_any();
         let generation = object.metadata.generation.unwrap_or_default();
-        let text = document(&name, generation, object.data.get("spec").unwrap_or(&Value::Null));
+        let text = document(metadata(&name, generation, verified), object.data.get("spec").unwrap_or(&Value::Null));
         let status = object.data.get("status").and_then(|status| serde_json::from_value(status.clone()).ok());
         Self {
             uid: object.uid().unwrap_or_default(),
             generation,
             deleting: object.metadata.deletion_timestamp.is_some(),
+            verified,
             document: read(&text),
             text,
             status: status.unwrap_or_default(),
@@ -52,27 +60,37 @@ impl Policy {
     ///
     /// It is read by the same reader as a policy, of which it takes the switches and the generation alone.
     pub fn switches(&self) -> String {
-        let text = switches(&self.name, self.generation, &self.document.switches, true);
-        if text.len() <= SWITCHES_BYTES {
-            return text;
-        }
-        switches(&self.name, self.generation, &self.document.switches, false)
+        let text = |reasons| {
+            let metadata = metadata(&self.name, self.generation, self.verified);
+            switches(metadata, &self.document.switches, reasons)
+        };
+        let whole = text(true);
+        if whole.len() <= SWITCHES_BYTES { whole } else { text(false) }
     }
 }
 
+/// What agents are told of the object beside its spec.
+fn metadata(name: &str, generation: i64, verified: bool) -> Value {
+    let mut metadata = json!({"name": name, "generation": generation});
+    if verified {
+        metadata["annotations"] = json!({AUTHORS_ANNOTATION: AUTHORS_VERIFIED});
+    }
+    metadata
+}
+
 /// The document of a spec.
-fn document(name: &str, generation: i64, spec: &Value) -> String {
+fn document(metadata: Value, spec: &Value) -> String {
     let document = json!({
         "apiVersion": "waybill.dev/v1alpha1",
         "kind": "AuditPolicy",
-        "metadata": {"name": name, "generation": generation},
+        "metadata": metadata,
         "spec": spec,
     });
     // JSON is YAML, and every key is a text.
     format!("{document:#}\n")
 }
 
-fn switches(name: &str, generation: i64, switches: &Switches, reasons: bool) -> String {
+fn switches(metadata: Value, switches: &Switches, reasons: bool) -> String {
     let value = |switch: &KillSwitch| {
         let reason = if reasons { switch.reason.as_str() } else { "see the policy" };
         json!({"engaged": switch.engaged, "mode": switch.mode, "reason": reason, "requestedBy": switch.requested_by})
@@ -91,7 +109,7 @@ fn switches(name: &str, generation: i64, switches: &Switches, reasons: bool) -> 
             spec.insert(field.to_owned(), entries.into());
         }
     }
-    json!({"metadata": {"name": name, "generation": generation}, "spec": spec}).to_string()
+    json!({"metadata": metadata, "spec": spec}).to_string()
 }
 
 /// The document that was accepted last, with the kill switches and the generation of the one that is refused: a switch counts
@@ -112,7 +130,7 @@ pub fn with_switches(accepted: &str, refused: &Policy) -> Option<String> {
             }
         }
     }
-    Some(document(&name, refused.generation, &spec))
+    Some(document(metadata(&name, refused.generation, refused.verified), &spec))
 }
 
 /// What tells two documents apart, as the agents compute it.
@@ -148,6 +166,22 @@ mod tests {
         assert_eq!(document.switches.policy, policy.document.switches.policy);
         assert_eq!(document.switches.sinks, policy.document.switches.sinks);
         assert_eq!((document.generation, document.switches.sources.len()), (Some(7), 0));
+    }
+
+    #[test]
+    fn agents_are_told_whether_authors_are_verified() {
+        let object = made_up::object("gateways", made_up::QUICKSTART);
+        for verified in [false, true] {
+            let policy = Policy::of(&object, verified);
+            for text in [&policy.text, &policy.switches(), &with_switches(&Policy::new(&object).text, &policy).unwrap()]
+            {
+                assert_eq!(read(text).authors_verified, verified, "{text}");
+            }
+        }
+        // What the author of a policy writes there is not handed on.
+        let mut forged = object;
+        forged.metadata.annotations = Some([(AUTHORS_ANNOTATION.to_owned(), AUTHORS_VERIFIED.to_owned())].into());
+        assert!(!Policy::new(&forged).document.authors_verified);
     }
 
     #[test]

@@ -23,6 +23,9 @@ use crate::settings::Settings;
 use crate::validate::{Verdict, validate};
 use crate::{names, orphans, status};
 
+/// How soon to look again at a policy whose agents have not been asked yet.
+const SOON: Duration = Duration::from_millis(500);
+
 /// Why a look at a policy failed. The variant's name is the reason of the Event and the label of the metric.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -197,6 +200,9 @@ async fn report(
     applied: &Applied,
 ) -> Result<Option<Duration>, Error> {
     let policy = &world.policy;
+    if !context.fleet.is_acquainted(&policy.name) {
+        return Ok(Some(SOON));
+    }
     let daemon_set = world.live.get(&Kind::DaemonSet);
     let progress = daemon_set.map(|daemon_set| Progress::of(daemon_set));
     let cannot_create = match (daemon_set, progress) {

@@ -8,14 +8,14 @@ use anyhow::{Context as _, Result};
 use futures::future::select_all;
 use kube::Client;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use crate::admin::{self, Pages};
 use crate::apply::Applier;
 use crate::caches::Caches;
 use crate::dereference::Reader;
 use crate::events::Events;
-use crate::fleet::{Fleet, Pace};
+use crate::fleet::{Changes, Fleet, Pace};
 use crate::lease::Election;
 use crate::queue::Queue;
 use crate::reconcile::Context;
@@ -74,7 +74,7 @@ async fn lead(
 ) -> Result<()> {
     let metrics = Arc::clone(&pages.metrics);
     let queue = Arc::new(Queue::default());
-    let pods_changed = Arc::new(Notify::new());
+    let pods_changed = Arc::new(Changes::default());
     tokio::select! {
         () = definition::current(&client) => {}
         _ = stop.wait_for(|stop| *stop) => return Ok(()),

@@ -54,6 +54,7 @@ pub struct Facts<'a> {
 /// Makes the status.
 pub fn compute(facts: &Facts<'_>) -> AuditPolicyStatus {
     let lost = lost(facts);
+    let sinks = delivery::sinks(facts);
     AuditPolicyStatus {
         observed_generation: Some(facts.policy.generation),
         conditions: conditions::compute(facts),
@@ -64,7 +65,8 @@ pub fn compute(facts: &Facts<'_>) -> AuditPolicyStatus {
             lost_with_pending: i32::try_from(lost.len()).unwrap_or(i32::MAX),
             lost,
         },
-        sinks: delivery::sinks(facts),
+        behind_since: sinks.iter().filter_map(|sink| sink.behind_since.clone()).min(),
+        sinks,
     }
 }
 

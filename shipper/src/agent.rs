@@ -22,6 +22,7 @@ use crate::plan::resolve::{Resolved, resolve};
 use crate::rotate::worker::Archivist;
 use crate::sink::Secrets;
 use crate::source::lease;
+use crate::source::receive::Receivers;
 use crate::source::watch::Watch;
 use crate::state::commit::Committer;
 use crate::state::ledger::Action;
@@ -114,6 +115,7 @@ pub struct Agent {
     state_dir: PathBuf,
     engine: Engine,
     sinks: Sinks,
+    receivers: Receivers,
     inbox: Receiver<Event>,
     events: Sender<Event>,
     handle: Handle,
@@ -141,9 +143,12 @@ impl Agent {
         let machine = machine::identity();
         let (opened, store, events, inbox) = open_state(&state_dir, &machine)?;
         let watch = if options.inotify { start_watch(&events) } else { None };
-        let secrets = Secrets::new(options.secrets_dir.clone());
+        // Only a pod is told its switches apart from its policy.
+        let secrets = Secrets::new(options.secrets_dir.clone()).in_pod(options.switch_file.is_some());
         let mut sinks = Sinks::new(events.clone(), &state_dir, machine::host_name(), secrets);
         let outlets = sinks.apply(&plan);
+        let mut receivers = Receivers::default();
+        receivers.apply(&plan.listens());
         let setup = Setup {
             host: machine::host_name(),
             machine,
@@ -185,6 +190,7 @@ impl Agent {
             state_dir,
             engine,
             sinks,
+            receivers,
             inbox,
             events,
             handle,
@@ -207,6 +213,7 @@ impl Agent {
             state_dir,
             engine,
             mut sinks,
+            mut receivers,
             inbox,
             events,
             handle,
@@ -241,10 +248,12 @@ impl Agent {
                 let _sent = events.send(Event::Notice(notice));
             }
             if let Some(text) = watched.changed() {
-                reload(&text, &options, &mut sinks, &events);
+                reload(&text, &options, (&mut sinks, &mut receivers), &events);
             }
             std::thread::park_timeout(LOOK);
         }
+        // What was received by now is on disk; what is sent from now on finds no one.
+        drop(receivers);
         let deadline = Instant::now() + drain;
         let _sent = events.send(Event::Drain(deadline));
         ended.store(true, Ordering::Relaxed);
@@ -305,7 +314,12 @@ fn finish(engine: Engine, state_dir: &Path) {
     );
 }
 
-fn reload(text: &std::io::Result<String>, options: &Options, sinks: &mut Sinks, events: &Sender<Event>) {
+fn reload(
+    text: &std::io::Result<String>,
+    options: &Options,
+    (sinks, receivers): (&mut Sinks, &mut Receivers),
+    events: &Sender<Event>,
+) {
     let event = match text {
         Ok(text) => {
             let Resolved { plan, findings, generation, switches } =
@@ -314,6 +328,7 @@ fn reload(text: &std::io::Result<String>, options: &Options, sinks: &mut Sinks, 
             match plan {
                 Some(plan) => {
                     let outlets = sinks.apply(&plan);
+                    receivers.apply(&plan.listens());
                     Event::Apply(Box::new(plan), outlets)
                 }
                 None => Event::Refused(findings.iter().map(ToString::to_string).collect(), switches, generation),
@@ -340,7 +355,7 @@ fn local_switch(options: &Options, state_dir: &Path) -> Option<Switch> {
     } else {
         "WAYBILL_ENABLED=false".to_owned()
     };
-    Some(Switch { scope: Scope::Local, effect: Effect::Hold, reason, requested_by: "local".to_owned() })
+    Some(Switch { scope: Scope::Local, effect: Effect::Hold, reason, requested_by: "local".to_owned(), verified: true })
 }
 
 fn wait_for_lock(dir: &Path, stop: &AtomicBool) -> Result<Option<lock::Lock>, Error> {

@@ -22,10 +22,12 @@ mod drop_rule;
 mod ecs;
 mod encoder;
 mod escape;
+mod go_stack;
 mod host_log;
 mod json;
 mod kubernetes_audit;
 mod linux_audit;
+mod logfmt;
 mod members;
 mod object;
 mod pam;
@@ -39,6 +41,7 @@ mod softether;
 mod sshd;
 mod sshd_messages;
 mod sudo;
+mod sudo_json;
 mod syslog;
 mod text;
 mod time;
@@ -52,9 +55,10 @@ mod vis;
 
 pub use control::encode_control;
 pub use encoder::Encoder;
+pub use go_stack::{Extent, extent, stacks};
 pub use qurl_connector::parses_alone;
 pub use record::{record_hash, write_id};
-pub use settings::{DropRule, Error, JsonMap, Kind, Meaning, Outcome, Settings, Verdict, is_local, joins};
+pub use settings::{DropRule, Error, JsonMap, Kind, Meaning, Outcome, Settings, Usage, Verdict, is_local, joins};
 
 /// What all records of one stream have in common; rendered once, used for every record.
 #[derive(Debug, Clone, Default)]
@@ -130,13 +134,13 @@ pub struct Fragment {
 }
 
 #[cfg(test)]
+mod corpus;
+#[cfg(test)]
 mod documented;
 #[cfg(test)]
 mod genuine;
 #[cfg(test)]
 mod hostile;
-#[cfg(test)]
-mod pages;
 #[cfg(test)]
 mod tests;
 

@@ -107,6 +107,8 @@ pub struct Health {
     pub trouble: Option<String>,
     /// A person has to do something: it does not pass by itself.
     pub misconfigured: bool,
+    /// What is missing is brought by the agent's next start.
+    pub awaits_restart: bool,
     /// Times that the sink had to try again.
     pub retries: u64,
     /// Records that were delivered without their end, because the sink has no room for longer ones.

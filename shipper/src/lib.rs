@@ -7,6 +7,7 @@ pub mod agent;
 pub mod cli;
 pub mod engine;
 pub mod format;
+pub mod guard;
 pub mod lane;
 pub mod observe;
 pub mod plan;

@@ -13,6 +13,7 @@ use crate::rotate::retain::Bounds;
 use crate::sink::{Context, Secrets};
 use crate::source::envelope::Envelope;
 use crate::source::pattern::Pattern;
+use crate::source::receive::Listen;
 
 /// A resolved policy.
 #[derive(Debug, Clone)]
@@ -47,6 +48,11 @@ pub struct Notice {
 }
 
 impl Plan {
+    /// Where its sources listen.
+    pub fn listens(&self) -> Vec<Listen> {
+        self.sources.iter().filter_map(|source| source.listen.clone()).collect()
+    }
+
     /// Takes the switches of a notice that is newer than the plan.
     pub fn heed(&mut self, notice: &Notice) {
         if notice.generation > self.generation {
@@ -91,6 +97,8 @@ pub struct SourcePlan {
     pub retention: Option<Bounds>,
     /// Which of its files the file system protects.
     pub protect: waybill_crds::Protect,
+    /// Its files are written by the agent itself, from what is sent to it.
+    pub listen: Option<Listen>,
 }
 
 /// Where to deliver.

@@ -13,6 +13,7 @@ pub mod identity;
 pub mod kubernetes;
 pub mod lease;
 pub mod pattern;
+pub mod receive;
 pub mod root;
 pub mod stream;
 pub mod watch;

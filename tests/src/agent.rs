@@ -271,6 +271,7 @@ impl Agent {
     pub fn probe(&self) -> Result<(String, ExitStatus)> {
         let mut command = Command::new(binary()?);
         command.args(["check", "--probe", "-f"]).arg(&self.policy);
+        command.args(self.policy.parent().iter().flat_map(|room| [OsStr::new("--read-root"), room.as_os_str()]));
         command.args(self.secrets.iter().flat_map(|folder| [OsStr::new("--secrets-dir"), folder.as_os_str()]));
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let done = command.output().context("failed to start check")?;
@@ -279,8 +280,17 @@ impl Agent {
 
     /// Resident memory in bytes.
     pub fn resident(&self) -> Result<u64> {
+        self.memory("VmRSS:")
+    }
+
+    /// The most that was resident since its start, in bytes.
+    pub fn peak(&self) -> Result<u64> {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, field: &str) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid()?.as_raw_nonzero()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).context("no such field")?;
         let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
         Ok(kib * 1024)
     }

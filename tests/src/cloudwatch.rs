@@ -3,17 +3,16 @@
 //! It speaks AWS JSON 1.1 over plain HTTP. Its state outlives [`Double::kill`], as the service's does.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
+use crate::http::Caller;
 use crate::rng::Rng;
+use crate::web::{Reply, Request, Server, Service};
 
 const HOUR: i64 = 3_600_000;
 const DAY: i64 = 24 * HOUR;
@@ -51,6 +50,8 @@ pub struct Faults {
     pub cut_request: u64,
     /// The request takes effect, and the connection is cut in the middle of the answer.
     pub cut_answer: u64,
+    /// Every request takes effect, and the answer comes so much later.
+    pub delay: Duration,
 }
 
 /// What it holds and how it behaves.
@@ -75,16 +76,14 @@ pub struct State {
 /// The double. Killed when dropped.
 #[derive(Debug)]
 pub struct Double {
-    address: SocketAddr,
+    server: Server,
     state: Arc<Mutex<State>>,
-    serving: Option<Serving>,
 }
 
-#[derive(Debug)]
-struct Serving {
-    over: Arc<AtomicBool>,
-    peers: Arc<Mutex<Vec<TcpStream>>>,
-    thread: JoinHandle<()>,
+/// What answers.
+struct Logs {
+    state: Arc<Mutex<State>>,
+    rng: Mutex<Rng>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -94,15 +93,19 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Double {
     /// A double that serves.
     pub fn start() -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let mut new = Self { address: listener.local_addr()?, state: Arc::default(), serving: None };
-        new.serve(listener)?;
-        Ok(new)
+        let state: Arc<Mutex<State>> = Arc::default();
+        let service = Logs { state: Arc::clone(&state), rng: Mutex::new(Rng::from_env("double")) };
+        Ok(Self { server: Server::start(None, Arc::new(service))?, state })
     }
 
     /// Its URL.
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.server.address())
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
     }
 
     /// What it holds and how it behaves.
@@ -112,47 +115,12 @@ impl Double {
 
     /// All connections break, and nobody listens any more.
     pub fn kill(&mut self) -> Result<()> {
-        let serving = self.serving.take().context("the double does not serve")?;
-        serving.over.store(true, Ordering::SeqCst);
-        // Wakes the thread that accepts.
-        drop(TcpStream::connect(self.address));
-        serving.thread.join().map_err(|_| anyhow::anyhow!("the double panicked"))?;
-        for peer in lock(&serving.peers).drain(..) {
-            // It may be closed already.
-            let _closed = peer.shutdown(Shutdown::Both);
-        }
-        Ok(())
+        self.server.kill()
     }
 
     /// Serves again, at the same address and with what it held.
     pub fn restart(&mut self) -> Result<()> {
-        ensure!(self.serving.is_none(), "the double serves already");
-        let listener = crate::wait::await_condition("the port is free again", Duration::from_secs(10), || {
-            Ok(TcpListener::bind(self.address).ok())
-        })?;
-        self.serve(listener)
-    }
-
-    fn serve(&mut self, listener: TcpListener) -> Result<()> {
-        let (over, peers) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
-        let mut rng = Rng::from_env("double");
-        let (ended, connected, state) = (Arc::clone(&over), Arc::clone(&peers), Arc::clone(&self.state));
-        let thread = thread::spawn(move || {
-            for peer in listener.incoming() {
-                if ended.load(Ordering::SeqCst) {
-                    return;
-                }
-                let Ok(peer) = peer else { continue };
-                let (state, rng) = (Arc::clone(&state), rng.fork());
-                if let Ok(copy) = peer.try_clone() {
-                    lock(&connected).push(copy);
-                }
-                // A connection that ends is no concern of the double's.
-                thread::spawn(move || converse(&peer, &state, rng).is_ok());
-            }
-        });
-        self.serving = Some(Serving { over, peers, thread });
-        Ok(())
+        self.server.restart()
     }
 
     /// The events of all streams of a group, each stream in the order of time, equal times in the order of arrival.
@@ -168,69 +136,28 @@ impl Double {
     }
 }
 
-impl Drop for Double {
-    fn drop(&mut self) {
-        if self.serving.is_some()
-            && let Err(error) = self.kill()
-        {
-            println!("failed to end the double: {error}");
-        }
+impl Service for Logs {
+    fn cuts(&self) -> bool {
+        let faults = lock(&self.state).faults;
+        lock(&self.rng).chance(faults.cut_request)
     }
-}
 
-/// Answers the requests of one connection.
-fn converse(peer: &TcpStream, state: &Mutex<State>, mut rng: Rng) -> Result<()> {
-    let mut reader = BufReader::new(peer.try_clone()?);
-    let mut writer = peer.try_clone()?;
-    loop {
-        let (mut operation, mut authorization, mut length) = (String::new(), String::new(), 0_usize);
-        let mut line = String::new();
-        loop {
-            line.clear();
-            if reader.read_line(&mut line)? == 0 {
-                return Ok(());
-            }
-            if line == "\r\n" {
-                break;
-            }
-            let Some((name, value)) = line.split_once(':') else { continue };
-            match name.to_ascii_lowercase().as_str() {
-                "x-amz-target" => value.trim().clone_into(&mut operation),
-                "authorization" => value.trim().clone_into(&mut authorization),
-                "content-length" => length = value.trim().parse()?,
-                _ => {}
-            }
-        }
-        let faults = lock(state).faults;
-        if rng.chance(faults.cut_request) {
-            return Ok(peer.shutdown(Shutdown::Both)?);
-        }
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body)?;
-        let operation = operation.strip_prefix("Logs_20140328.").unwrap_or_default().to_owned();
-        let answer = if rng.chance(faults.throttle) {
-            Err(Fault::new("ThrottlingException", "Rate exceeded"))
+    fn answer(&self, request: &Request) -> Reply {
+        let faults = lock(&self.state).faults;
+        let mut rng = lock(&self.rng).fork();
+        let operation = request.header("x-amz-target").strip_prefix("Logs_20140328.").unwrap_or_default();
+        let (status, body) = if rng.chance(faults.throttle) {
+            (400, Fault::new("ThrottlingException", "Rate exceeded").text())
         } else if rng.chance(faults.fail) {
-            let status = *rng.pick(&["500 Internal Server Error", "503 Service Unavailable"]);
-            write!(writer, "HTTP/1.1 {status}\r\nContent-Length: 5\r\n\r\noops!")?;
-            continue;
+            (*rng.pick(&[500, 503]), "oops!".to_owned())
         } else {
-            serve(&mut lock(state), &operation, &authorization, &body)
+            match serve(&mut lock(&self.state), operation, request.header("authorization"), &request.body) {
+                Ok(body) => (200, body.to_string()),
+                Err(fault) => (400, fault.text()),
+            }
         };
-        let (status, body) = match answer {
-            Ok(body) => ("200 OK", body.to_string()),
-            Err(fault) => ("400 Bad Request", json!({"__type": fault.kind, "message": fault.message}).to_string()),
-        };
-        let head = format!(
-            "HTTP/1.1 {status}\r\nContent-Type: application/x-amz-json-1.1\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        );
-        if rng.chance(faults.cut_answer) {
-            writer.write_all(&head.as_bytes()[..head.len() / 2])?;
-            return Ok(peer.shutdown(Shutdown::Both)?);
-        }
-        writer.write_all(head.as_bytes())?;
-        writer.write_all(body.as_bytes())?;
+        let headers = &[("Content-Type", "application/x-amz-json-1.1")];
+        Reply { status, headers, body, delay: faults.delay, cut: rng.chance(faults.cut_answer) }
     }
 }
 
@@ -243,6 +170,10 @@ struct Fault {
 impl Fault {
     fn new(kind: &'static str, message: impl Into<String>) -> Self {
         Self { kind, message: message.into() }
+    }
+
+    fn text(&self) -> String {
+        json!({"__type": self.kind, "message": self.message}).to_string()
     }
 }
 
@@ -448,34 +379,14 @@ pub fn read(address: SocketAddr, group: &str, stream: &str) -> Result<Vec<Event>
 
 /// Asks a service that checks no signature.
 pub fn post(address: SocketAddr, operation: &str, request: &Value) -> Result<Value> {
-    let body = request.to_string();
-    let mut peer = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
-    peer.set_read_timeout(Some(Duration::from_secs(30)))?;
-    write!(
-        peer,
-        "POST / HTTP/1.0\r\nHost: {address}\r\nX-Amz-Target: Logs_20140328.{operation}\r\n\
-         Content-Type: application/x-amz-json-1.1\r\nAuthorization: AWS4-HMAC-SHA256 \
-         Credential=reader/20260101/eu-central-1/logs/aws4_request, SignedHeaders=host, Signature=0\r\n\
-         Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
-        body.len()
-    )?;
-    let mut reader = BufReader::new(peer);
-    let (mut head, mut length) = (String::new(), 0);
-    while !head.ends_with("\r\n\r\n") {
-        let from = head.len();
-        ensure!(reader.read_line(&mut head)? > 0, "the answer ends early");
-        if let Some((name, value)) = head[from..].split_once(':')
-            && name.eq_ignore_ascii_case("content-length")
-        {
-            length = value.trim().parse()?;
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body)?;
-    if head.split(' ').nth(1) != Some("200") {
-        bail!("{operation}: {}: {}", head.lines().next().unwrap_or_default(), String::from_utf8_lossy(&body));
-    }
-    Ok(serde_json::from_slice(&body)?)
+    let headers = format!(
+        "X-Amz-Target: Logs_20140328.{operation}\r\nAuthorization: AWS4-HMAC-SHA256 \
+         Credential=reader/20260101/eu-central-1/logs/aws4_request, SignedHeaders=host, Signature=0\r\n"
+    );
+    let caller = Caller::new(address).with(&headers);
+    let (status, body) = caller.call("POST", "/", "application/x-amz-json-1.1", &request.to_string())?;
+    ensure!(status == 200, "{operation} answered {status}: {body}");
+    Ok(serde_json::from_str(&body)?)
 }
 
 #[cfg(test)]

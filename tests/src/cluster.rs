@@ -8,6 +8,7 @@ pub mod chart;
 pub mod definition;
 mod dump;
 mod kubectl;
+pub mod metadata;
 mod node;
 pub mod node_writer;
 pub mod policy_scene;
@@ -15,6 +16,7 @@ mod site;
 pub mod traffic;
 mod workload;
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -28,7 +30,7 @@ pub use site::{Site, daemon_set_pods, starts, within, within_bar};
 pub use workload::{agent, config_map, config_map_text, container};
 
 /// Where a server that a test starts is reached by pods.
-pub const BESIDE: &str = "10.89.0.1";
+pub const BESIDE: Ipv4Addr = Ipv4Addr::new(10, 89, 0, 1);
 
 /// How long the cluster may take for what usually takes seconds, on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(90);
@@ -65,7 +67,8 @@ impl Cluster {
         let names = items.iter().filter_map(|node| node["metadata"]["name"].as_str());
         let nodes: Vec<_> = names.map(|name| Node::new(name, &state.join(name))).collect();
         ensure!(nodes.len() >= 2, "the cluster has {} nodes", nodes.len());
-        Ok(Self { nodes, kubectl, script: repository("tests/cluster/component") })
+        let script = std::env::var_os("WAYBILL_COMPONENT").map(PathBuf::from);
+        Ok(Self { nodes, kubectl, script: script.unwrap_or_else(|| repository("tests/cluster/component")) })
     }
 
     /// Its nodes.
@@ -90,7 +93,7 @@ impl Cluster {
 
     fn component(&self, words: &[&str]) -> Result<()> {
         let done =
-            Command::new(&self.script).args(words).output().context("failed to start tests/cluster/component")?;
+            Command::new(&self.script).args(words).output().context("failed to start the script for components")?;
         ensure!(done.status.success(), "{words:?} failed: {}", String::from_utf8_lossy(&done.stderr));
         Ok(())
     }

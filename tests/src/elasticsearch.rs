@@ -5,20 +5,23 @@
 
 mod bulk;
 mod cluster;
-mod server;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::Value;
 
 use crate::certificates::Certificate;
+use crate::web::{Reply, Request, Server, Service};
+
+/// Status and body of an answer.
+type Answer = (u16, Value);
 
 /// What the double holds and demands.
 #[derive(Debug, Default)]
@@ -35,6 +38,8 @@ pub struct Cluster {
     pub busy: u64,
     /// Data streams are read-only.
     pub block: bool,
+    /// How much later answers come.
+    pub delay: Duration,
     /// Data streams by name.
     pub streams: BTreeMap<String, Stream>,
     /// Index templates by name.
@@ -47,6 +52,19 @@ pub struct Cluster {
     pub offences: Vec<String>,
     /// Items so far.
     items: u64,
+}
+
+impl Cluster {
+    /// Installs a template, so that a data stream of this name is made by what is written to it.
+    pub fn allow(&mut self, stream: &str) {
+        self.templates.insert(stream.to_owned(), serde_json::json!({"index_patterns": [stream]}));
+    }
+
+    /// Makes a data stream with one backing index.
+    pub fn make(&mut self, stream: &str) {
+        self.allow(stream);
+        self.streams.entry(stream.to_owned()).or_default().roll_over(stream);
+    }
 }
 
 /// A data stream.
@@ -63,10 +81,20 @@ pub struct Stream {
 /// The double; ended when dropped.
 #[derive(Debug)]
 pub struct Elasticsearch {
-    address: SocketAddr,
-    secure: bool,
+    server: Server,
     cluster: Arc<Mutex<Cluster>>,
-    stop: Arc<AtomicBool>,
+}
+
+/// What answers.
+struct Rest(Arc<Mutex<Cluster>>);
+
+impl Service for Rest {
+    fn answer(&self, request: &Request) -> Reply {
+        let mut cluster = lock(&self.0);
+        let (status, body) = cluster::answer(&mut cluster, request);
+        let headers = &[("X-Elastic-Product", "Elasticsearch"), ("Content-Type", "application/json")];
+        Reply { status, headers, body: body.to_string(), delay: cluster.delay, cut: false }
+    }
 }
 
 impl Elasticsearch {
@@ -96,38 +124,30 @@ impl Elasticsearch {
     }
 
     fn with(tls: Option<Arc<ServerConfig>>) -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let it = Self {
-            address: listener.local_addr().context("no address")?,
-            secure: tls.is_some(),
-            cluster: Arc::default(),
-            stop: Arc::default(),
-        };
-        server::serve(listener, tls, Arc::clone(&it.cluster), Arc::clone(&it.stop));
-        Ok(it)
+        let cluster: Arc<Mutex<Cluster>> = Arc::default();
+        Ok(Self { server: Server::start(tls, Arc::new(Rest(Arc::clone(&cluster))))?, cluster })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.server.address()
     }
 
     /// Its URL, by the name `localhost`.
     pub fn url(&self) -> String {
-        format!("{}://localhost:{}", if self.secure { "https" } else { "http" }, self.address.port())
+        self.server.url()
+    }
+
+    /// Every document of a data stream: its `_id` and its source.
+    pub fn documents(&self, stream: &str) -> Vec<(String, Value)> {
+        let cluster = self.cluster();
+        let stream = cluster.streams.get(stream);
+        stream.into_iter().flat_map(|stream| stream.indices.clone()).flat_map(|(_, documents)| documents).collect()
     }
 
     /// What it holds.
     pub fn cluster(&self) -> MutexGuard<'_, Cluster> {
         lock(&self.cluster)
-    }
-}
-
-impl Drop for Elasticsearch {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        // Wakes the listener; if it is gone already, so much the better.
-        let _woken = std::net::TcpStream::connect(self.address);
     }
 }
 

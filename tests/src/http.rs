@@ -1,4 +1,4 @@
-//! The few requests that the tests make of the agent's own listener.
+//! The few requests that the tests make by themselves: of the agent's own listener, and of servers.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -32,12 +32,13 @@ pub fn get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
 pub struct Caller {
     address: SocketAddr,
     tls: Option<Arc<ClientConfig>>,
+    headers: String,
 }
 
 impl Caller {
     /// For a server that speaks plain HTTP.
     pub fn new(address: SocketAddr) -> Self {
-        Self { address, tls: None }
+        Self { address, tls: None, headers: String::new() }
     }
 
     /// For a server that speaks TLS and is called `localhost`, with a client certificate.
@@ -49,7 +50,14 @@ impl Caller {
         let chain = vec![CertificateDer::from_pem_file(&client.certificate)?];
         let key = PrivateKeyDer::from_pem_file(&client.key)?;
         let config = builder.with_root_certificates(roots).with_client_auth_cert(chain, key)?;
-        Ok(Self { address, tls: Some(Arc::new(config)) })
+        Ok(Self { address, tls: Some(Arc::new(config)), headers: String::new() })
+    }
+
+    /// With these headers, each line ended.
+    #[must_use]
+    pub fn with(mut self, headers: &str) -> Self {
+        headers.clone_into(&mut self.headers);
+        self
     }
 
     /// Asks for a page.
@@ -62,8 +70,9 @@ impl Caller {
         let peer = TcpStream::connect_timeout(&self.address, Duration::from_secs(5))?;
         peer.set_read_timeout(Some(Duration::from_secs(120)))?;
         let request = format!(
-            "{method} {path} HTTP/1.0\r\nHost: {}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            "{method} {path} HTTP/1.0\r\nHost: {}\r\n{}Content-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
             self.address,
+            self.headers,
             body.len()
         );
         let mut answer = match &self.tls {

@@ -77,7 +77,8 @@ fn unpack(home: &Path) -> Result<()> {
     Ok(())
 }
 
-fn succeed(command: &mut Command) -> Result<()> {
+/// Runs a program to its end; an error with what it said if that is none.
+pub fn succeed(command: &mut Command) -> Result<()> {
     let done = command.stdin(Stdio::null()).output().with_context(|| format!("failed to start {command:?}"))?;
     ensure!(
         done.status.success(),

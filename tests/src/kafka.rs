@@ -32,13 +32,16 @@ pub enum Listener {
     Mutual,
     /// TLS; the broker's certificate is for another host.
     Elsewhere,
+    /// Nothing, like `Plain`; clients are told to come back through a proxy.
+    Proxied,
 }
 
-const LISTENERS: [(Listener, &str, &str); 4] = [
+const LISTENERS: [(Listener, &str, &str); 5] = [
     (Listener::Plain, "PLAIN", "PLAINTEXT"),
     (Listener::Login, "LOGIN", "SASL_SSL"),
     (Listener::Mutual, "MUTUAL", "SSL"),
     (Listener::Elsewhere, "ELSEWHERE", "SSL"),
+    (Listener::Proxied, "PROXIED", "PLAINTEXT"),
 ];
 
 /// A broker. Killed when dropped; it also ends when the test does.
@@ -47,7 +50,10 @@ pub struct Broker {
     home: PathBuf,
     java: PathBuf,
     folder: PathBuf,
+    host: Ipv4Addr,
     ports: Vec<u16>,
+    /// Where the clients of `Listener::Proxied` are sent.
+    proxy: Option<SocketAddr>,
     authority: Authority,
     /// For the listeners, for the one that shows another's name, and for a client.
     certificates: [Certificate; 3],
@@ -86,26 +92,36 @@ impl Broker {
         Ok(broker)
     }
 
-    /// A broker that does not run yet.
-    pub fn absent(folder: &Path) -> Result<Self> {
+    /// Fetches what a broker is made of, so that one can be started later where there is no network.
+    pub fn fetch() -> Result<PathBuf> {
         let java = jars::java(JAVA)?;
         let servers = Path::new(env!("CARGO_MANIFEST_DIR")).join("servers/kafka");
-        let home = jars::jars(&servers, &servers.join("Broker.java"), &java.join("bin/javac"))?;
+        jars::jars(&servers, &servers.join("Broker.java"), &java.join("bin/javac"))
+    }
+
+    /// A broker that does not run yet.
+    pub fn absent(folder: &Path) -> Result<Self> {
+        Self::absent_at(folder, Ipv4Addr::LOCALHOST)
+    }
+
+    /// A broker that does not run yet, for clients that reach this machine at another address.
+    pub fn absent_at(folder: &Path, host: Ipv4Addr) -> Result<Self> {
+        let java = jars::java(JAVA)?;
+        let home = Self::fetch()?;
         let authority = Authority::new(&folder.join("tls"))?;
         let certificates = [
-            authority.sign("broker", "DNS:localhost,IP:127.0.0.1")?,
+            authority.sign("broker", &format!("DNS:localhost,IP:127.0.0.1,IP:{host}"))?,
             authority.sign("elsewhere", "DNS:elsewhere.example")?,
             authority.sign("client", "DNS:client")?,
         ];
         let ports = free_ports(LISTENERS.len() + 1)?;
-        let broker = Self { home, java, folder: folder.to_owned(), ports, authority, certificates, running: None };
-        fs::write(folder.join("server.properties"), broker.properties()?)?;
-        Ok(broker)
+        let folder = folder.to_owned();
+        Ok(Self { home, java, folder, host, ports, proxy: None, authority, certificates, running: None })
     }
 
     /// Where it listens.
     pub fn address(&self, listener: Listener) -> String {
-        format!("127.0.0.1:{}", self.port(listener))
+        format!("{}:{}", self.host, self.port(listener))
     }
 
     /// The port of a listener.
@@ -114,9 +130,22 @@ impl Broker {
         self.ports[at]
     }
 
-    /// Where it can be reached without a login.
-    pub fn socket(&self) -> SocketAddr {
-        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port(Listener::Plain)))
+    /// The same as a socket's address.
+    pub fn socket(&self, listener: Listener) -> SocketAddr {
+        SocketAddr::from((self.host, self.port(listener)))
+    }
+
+    /// Where clients of a listener are told to come.
+    pub fn advertised(&self, listener: Listener) -> String {
+        match self.proxy {
+            Some(proxy) if listener == Listener::Proxied => proxy.to_string(),
+            _ => self.address(listener),
+        }
+    }
+
+    /// Sends the clients of `Listener::Proxied` to a proxy, from the next start on.
+    pub fn behind(&mut self, proxy: SocketAddr) {
+        self.proxy = Some(proxy);
     }
 
     /// What signed its certificates, and the one of a client named `client`.
@@ -132,6 +161,7 @@ impl Broker {
     /// Starts it with the data that it had, and waits until it takes requests.
     pub fn resume(&mut self) -> Result<()> {
         ensure!(self.running.is_none(), "the broker is already running");
+        fs::write(self.folder.join("server.properties"), self.properties()?)?;
         let log = OpenOptions::new().create(true).append(true).open(self.folder.join("broker.log"))?;
         let mut command = Command::new(self.java.join("bin/java"));
         command.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xms64m", "-Xmx384m", "-cp"]);
@@ -190,16 +220,18 @@ impl Broker {
 
     fn properties(&self) -> Result<String> {
         let controller = self.ports[LISTENERS.len()];
-        let join = |each: fn(&(Listener, &str, &str), u16) -> String| {
-            LISTENERS.iter().zip(&self.ports).map(|(l, port)| each(l, *port)).collect::<Vec<_>>().join(",")
-        };
-        let listeners = join(|(_, name, _), port| format!("{name}://127.0.0.1:{port}"));
-        let protocols = join(|(_, name, protocol), _| format!("{name}:{protocol}"));
+        // Commands come by the loopback in any case.
+        let bound = if self.host.is_loopback() { self.host } else { Ipv4Addr::UNSPECIFIED };
+        let join =
+            |each: &dyn Fn(&(Listener, &str, &str)) -> String| LISTENERS.iter().map(each).collect::<Vec<_>>().join(",");
+        let listeners = join(&|(listener, name, _)| format!("{name}://{bound}:{}", self.port(*listener)));
+        let advertised = join(&|(listener, name, _)| format!("{name}://{}", self.advertised(*listener)));
+        let protocols = join(&|(_, name, protocol)| format!("{name}:{protocol}"));
         let mut text = format!(
             "process.roles=broker,controller\n\
             node.id=1\n\
             listeners={listeners},CONTROLLER://127.0.0.1:{controller}\n\
-            advertised.listeners={listeners}\n\
+            advertised.listeners={advertised}\n\
             listener.security.protocol.map={protocols},CONTROLLER:PLAINTEXT\n\
             controller.listener.names=CONTROLLER\n\
             controller.quorum.bootstrap.servers=127.0.0.1:{controller}\n\

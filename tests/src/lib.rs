@@ -6,7 +6,6 @@
 #![forbid(unsafe_code)]
 
 pub mod agent;
-pub mod arrived;
 pub mod book;
 pub mod certificates;
 pub mod cloudwatch;
@@ -19,16 +18,18 @@ pub mod history;
 pub mod http;
 pub mod jars;
 pub mod kafka;
+pub mod logs;
+pub mod moto;
 pub mod mount;
 pub mod opensearch;
 pub mod oracle;
 pub mod output;
 pub mod policy;
 pub mod proxy;
-pub mod ream;
 pub mod rng;
 pub mod room;
 pub mod sampler;
+pub mod scale;
 pub mod scene;
 pub mod shipment;
 pub mod skip;
@@ -38,4 +39,5 @@ pub mod tormentor;
 pub mod v2ray;
 pub mod wait;
 pub mod watch;
+pub mod web;
 pub mod writer;

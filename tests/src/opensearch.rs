@@ -18,7 +18,7 @@ use crate::wait::await_true;
 /// How long a node may take to answer after its start, on a busy machine.
 const START: Duration = Duration::from_secs(120);
 
-/// A node. Killed when dropped.
+/// A node. Killed when dropped; it also ends when the test does.
 #[derive(Debug)]
 pub struct OpenSearch {
     home: PathBuf,
@@ -71,6 +71,12 @@ impl OpenSearch {
         missing(Kind::Plain)
     }
 
+    /// Fetches what a node is made of, so that one can be started later where there is no network.
+    pub fn fetch() -> Result<PathBuf> {
+        let java = jars::java(Kind::Plain.java())?;
+        jars::jars(&Kind::Plain.folder(), &Kind::Plain.folder().join("Node.java"), &java.join("bin/javac"))
+    }
+
     /// A running node with an empty data folder, and these settings, such as `http.max_content_length=2mb`.
     pub fn start(folder: &Path, settings: &[&str]) -> Result<Self> {
         let mut node = Self::prepare(Kind::Plain, folder, settings)?;
@@ -113,6 +119,12 @@ impl OpenSearch {
             fs::copy(&path, config.join("opensearch-security").join(name))?;
         }
         node.resume()?;
+        // It answers before it has made the index of its users and roles.
+        await_true("OpenSearch has its users", START, || {
+            node.check_alive()?;
+            let users = node.caller.get("/_plugins/_security/api/internalusers");
+            Ok(users.is_ok_and(|(status, _)| status == 200))
+        })?;
         Ok(node)
     }
 
@@ -157,7 +169,8 @@ impl OpenSearch {
         command.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xms128m", "-Xmx512m", "-cp"]);
         command.arg(format!("{0}/classes:{0}/lib/*", self.home.display()));
         command.arg("Node").arg(&self.folder).arg(self.address.port().to_string()).args(&self.settings);
-        let child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
+        // It ends when its end of the pipe does, and so with the test, however that ends.
+        let child = command.stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log).spawn()?;
         self.child = Some(child);
         await_true("OpenSearch answers", START, || {
             self.check_alive()?;
@@ -179,14 +192,26 @@ impl OpenSearch {
 
     /// SIGKILL; returns when it is gone.
     pub fn kill(&mut self) -> Result<()> {
-        self.end(Signal::KILL)
+        self.signal(Signal::KILL)?;
+        if let Some(mut child) = self.child.take() {
+            child.wait()?;
+        }
+        Ok(())
     }
 
-    fn end(&mut self, signal: Signal) -> Result<()> {
-        let mut child = self.child.take().context("the node is not running")?;
-        kill_process(Pid::from_child(&child), signal)?;
-        child.wait()?;
-        Ok(())
+    /// SIGSTOP: it keeps its connections and answers nothing.
+    pub fn freeze(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// SIGCONT.
+    pub fn thaw(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let child = self.child.as_ref().context("the node is not running")?;
+        Ok(kill_process(Pid::from_child(child), signal)?)
     }
 
     /// Makes a request and wants an answer below 300.

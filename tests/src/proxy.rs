@@ -53,7 +53,12 @@ struct Shared {
 impl Proxy {
     /// A proxy on a free port of the loopback, that lets everything pass to `upstream`.
     pub fn start(upstream: SocketAddr) -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        Self::start_at(Ipv4Addr::LOCALHOST, upstream)
+    }
+
+    /// The same at another address of this machine.
+    pub fn start_at(host: Ipv4Addr, upstream: SocketAddr) -> Result<Self> {
+        let listener = TcpListener::bind((host, 0))?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             upstream,

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::certificates::Certificate;
 use crate::wait::await_true;
@@ -136,6 +137,21 @@ impl Receiver {
         child.kill()?;
         child.wait()?;
         Ok(())
+    }
+
+    /// SIGSTOP: its kernel takes what it has room for.
+    pub fn freeze(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// SIGCONT.
+    pub fn thaw(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let child = self.child.as_ref().context("the receiver is not running")?;
+        Ok(kill_process(Pid::from_child(child), signal)?)
     }
 
     /// The messages that it wrote, in its order. A message without its end, which a kill leaves, is not one.

@@ -2,7 +2,8 @@
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
-use waybill_tests::cluster::{Cluster, Kubectl, PATIENCE, chart};
+use waybill_tests::cluster::{Cluster, Kubectl, PATIENCE, PolicyScene, chart, policy_scene, within};
+use waybill_tests::face;
 use waybill_tests::policy::{Policy, file, text, with};
 use waybill_tests::wait::await_true;
 
@@ -10,6 +11,9 @@ use waybill_tests::wait::await_true;
 const EDITOR: &str = "waybill-test-editor";
 /// May edit policies and has the verb `killswitch`.
 const OFFICER: &str = "waybill-test-officer";
+
+/// What puts the chart's admission policy in force.
+const BINDING: &str = "validatingadmissionpolicybindings";
 
 fn role(name: &str, user: &str, verbs: &[&str]) -> [Value; 2] {
     let group = "rbac.authorization.k8s.io";
@@ -61,8 +65,9 @@ impl Scene {
     }
 
     fn calm(&self) -> Value {
+        // Outside of what the operator lets policies read: no agents are made of them.
         let sink = file("archive", "/var/lib/waybill/admission/archive/audit.log".as_ref());
-        let (one, two) = (text("one", "/var/log/one"), text("two", "/var/log/two"));
+        let (one, two) = (text("one", "/srv/one"), text("two", "/srv/two"));
         Policy::new(self.name).source(one).source(two).sink(sink).value()
     }
 
@@ -116,7 +121,7 @@ fn an_older_document_lifts_nothing() -> Result<()> {
     let why = replace(&scene.editor, &scene.with(pointer, lifted(OFFICER)))?;
     ensure!(why.contains("needs the verb killswitch"), "{why}");
     let mut without = scene.calm();
-    without["spec"]["sources"] = json!([text("one", "/var/log/one")]);
+    without["spec"]["sources"] = json!([text("one", "/srv/one")]);
     for user in [&scene.editor, &scene.officer] {
         let why = replace(user, &without)?;
         ensure!(why.contains("lift the kill switch of source two before you remove it"), "{why}");
@@ -136,4 +141,38 @@ fn creating_engaged_and_deleting_need_the_verb() -> Result<()> {
     ensure!(why.contains("deleting an AuditPolicy stops its agents"), "{why}");
     scene.officer.run(&["delete", "auditpolicies", scene.name])?;
     Ok(())
+}
+
+#[test]
+#[ignore = "needs a cluster: make test-cluster"]
+fn the_ledger_says_whether_anyone_verified_the_author() -> Result<()> {
+    within("admission-author", |site| {
+        let scene = PolicyScene::begin(site, "admission-author")?;
+        let said = |reason: &str, words: &str| -> Result<bool> {
+            scene.writers.iter().try_fold(true, |all, writer| {
+                let output = writer.output()?;
+                let mut entries = output.actions(face::SWITCH);
+                Ok(all
+                    && entries.any(|entry| [reason, words].iter().all(|part| entry.details.to_string().contains(part))))
+            })
+        };
+        let throw = |reason: &str| scene.plain().with("killSwitch", policy_scene::thrown("Hold", reason));
+        let lift = || scene.plain().with("killSwitch", policy_scene::lifted("over"));
+        scene.edit("a switch is thrown", &throw("with the policy"), || said("with the policy", "\"verified\":true"))?;
+        scene.edit("it is lifted", &lift(), || said("over", "\"verified\":true"))?;
+        site.kubectl().delete(BINDING, "waybill-killswitch")?;
+        let unverified = (|| {
+            let maps = || scene.agents().run(&["get", "configmap", "waybill-admission-author", "--output=yaml"]);
+            await_true("the agents are told", PATIENCE, || Ok(!maps()?.contains("switch-authors")))?;
+            scene.put(&throw("without the policy"))?;
+            await_true("the entry says it", PATIENCE, || said("without the policy", "\"verified\":false"))
+        })();
+        // Helm brings back what is missing.
+        let back = chart::install_again(site.cluster());
+        unverified.and(back)?;
+        scene.put(&lift())?;
+        scene.await_condition("KillSwitchEngaged", "False", "NotEngaged")?;
+        scene.untouched()?;
+        scene.remove()
+    })
 }

@@ -45,6 +45,13 @@ fn policies_that_reach_too_far_are_refused_with_a_sentence() -> Result<()> {
         let paths = "/spec/sources/0/file/paths";
         let sink = "/spec/sinks/0/file/path";
         let many: Vec<_> = (0..100).map(|at| text(&format!("s{at}"), &format!("/var/log/{at}"))).collect();
+        // Each field is within its bounds, and the whole is more than a ConfigMap holds.
+        let long: Vec<_> = (0..64)
+            .map(|source| {
+                let paths: Vec<_> = (0..32).map(|at| format!("/var/log/{}{source}-{at}", "p".repeat(495))).collect();
+                with(text(&format!("s{source}"), "/var/log/x"), "/file/paths", json!(paths))
+            })
+            .collect();
         let elders = with(text("app", "/var/lib/waybill/attacks-elder/archive/audit.log"), "/format", json!("Text"));
         let cases = [
             ("/etc/shadow", with(base(), paths, json!(["/etc/shadow"])), "/etc/shadow"),
@@ -59,6 +66,7 @@ fn policies_that_reach_too_far_are_refused_with_a_sentence() -> Result<()> {
             ("the state root", with(base(), sink, json!("/var/lib/waybill/audit.log")), "/var/lib/waybill"),
             ("a name of 253 characters", with(base(), "/metadata/name", json!("n".repeat(253))), "at most 40"),
             ("100 sources", with(base(), "/spec/sources", json!(many)), "at most 64"),
+            ("more than 1 MiB", with(base(), "/spec/sources", json!(long)), "split the policy"),
             ("a secret of another namespace", with(base(), "/spec/sinks/0", kafka("kube-system/token")), "secret"),
             ("what another policy writes", with(base(), "/spec/sources/0", elders), "/var/log"),
         ];
@@ -100,7 +108,7 @@ fn a_secret_without_the_label_is_not_mounted() -> Result<()> {
             "stringData": {"password": "not for you"}});
         scene.agents().apply(&secret)?;
         let policy = scene.plain().sink(with(kafka("attacks-other"), "/name", json!("stream")));
-        scene.put(&policy.with("limits", json!({"drainSeconds": 5})))?;
+        scene.put(&policy.with("limits", json!({"drainSeconds": 1})))?;
         let said = await_condition("the Secret's label is missed", PATIENCE, || {
             let said = scene.condition("SecretsResolved")?;
             Ok((said["status"] == "False").then(|| said["message"].as_str().unwrap_or_default().to_owned()))
@@ -110,7 +118,20 @@ fn a_secret_without_the_label_is_not_mounted() -> Result<()> {
         for pod in scene.pods()? {
             ensure!(!pod["spec"]["volumes"].to_string().contains("attacks-other"), "{}", pod["spec"]["volumes"]);
         }
-        // The other sink does not suffer.
+        // The sink says what it waits for, and the other one does not suffer.
+        await_true("the sink awaits a restart", PATIENCE, || {
+            let sinks = scene.policy()?["status"]["sinks"].as_array().cloned().unwrap_or_default();
+            Ok(sinks.iter().any(|sink| sink["name"] == "stream" && sink["state"] == "AwaitingRestart"))
+        })?;
+        scene.flow(200)?;
+        scene.untouched()?;
+        // With the label the pods are made anew, and mount it.
+        scene.agents().run(&["label", "secret", "attacks-other", "waybill.dev/policy=attacks-secret"])?;
+        await_true("the pods mount the Secret", PATIENCE, || {
+            let pods = scene.pods()?;
+            Ok(pods.iter().all(|pod| pod["spec"]["volumes"].to_string().contains("attacks-other")))
+        })?;
+        ensure!(scene.untouched().is_err(), "the pods were not made anew");
         scene.flow(200)?;
         scene.agents().delete("secret", "attacks-other")?;
         scene.remove()
@@ -180,8 +201,16 @@ fn each_role_may_do_what_it_says_and_no_more() -> Result<()> {
         let policies = "auditpolicies.waybill.dev";
         let operator = "system:serviceaccount:waybill-system:waybill-operator";
         let agent = "system:serviceaccount:waybill-agents:default";
-        let cases: [(&str, &str, &str, &str, bool); 19] = [
+        let cases: [(&str, &str, &str, &str, bool); 27] = [
             ("test-viewer", "get", policies, "", true),
+            ("test-viewer", "delete", policies, "", false),
+            ("test-editor", "delete", policies, "", true),
+            ("test-killswitch", "patch", policies, "", true),
+            ("test-killswitch", "delete", policies, "", false),
+            ("test-killswitch", "get", "secrets", chart::AGENTS, false),
+            (operator, "delete", policies, "", false),
+            (operator, "delete", "nodes", "", false),
+            (operator, "patch", "validatingadmissionpolicies.admissionregistration.k8s.io", "", false),
             ("test-viewer", "patch", policies, "", false),
             ("test-viewer", "killswitch", policies, "", false),
             ("test-viewer", "get", "secrets", chart::AGENTS, false),

@@ -59,7 +59,7 @@ fn agents_ship_on_without_the_chart_and_a_new_one_takes_them_over() -> Result<()
         ensure!(site.kubectl().find("namespace", chart::AGENTS)?.is_some(), "the agents' namespace is gone");
         scene.flow(200)?;
         // A namespace that was kept is taken over again.
-        chart::install(site.cluster())?;
+        chart::install_again(site.cluster())?;
         scene.await_up_to_date()?;
         scene.flow(200)?;
         scene.untouched()?;

@@ -9,6 +9,7 @@ use crate::format::{Format, JsonMap};
 use crate::policy::AuditPolicySpec;
 use crate::rotation::{ReopenType, Rotation, RotationMode};
 use crate::source::{FileSource, Source, SourceType};
+use crate::usage::Usage;
 
 pub(super) fn judge(found: &mut Vec<Finding>, spec: &AuditPolicySpec, places: &Places) {
     let mut names = BTreeMap::new();
@@ -73,6 +74,9 @@ fn one(found: &mut Vec<Finding>, source: &Source, at: &str) {
             format!("{} has no outbounds, ignored", source.format),
             "leave it out",
         ));
+    }
+    if let Some(usage) = &source.usage {
+        self::usage(found, usage, source.format, &format!("{at}.usage"));
     }
     if let Some(zone) = &source.time_zone {
         time_zone(found, zone, format!("{at}.timeZone"));
@@ -166,6 +170,30 @@ fn map(found: &mut Vec<Finding>, json: &JsonMap, at: &str) {
             format!("{name:?} is no name of a field"),
             "write a dotted name such as user.name",
         ));
+    }
+}
+
+fn usage(found: &mut Vec<Finding>, usage: &Usage, format: Format, at: &str) {
+    if !matches!(format, Format::V2RayAccess | Format::V2RayError) {
+        found.push(Finding::warning(at, format!("{format} has no evidence of usage, ignored"), "leave it out"));
+    }
+    if (1..10).contains(&usage.fan_out) {
+        found.push(Finding::error(
+            format!("{at}.fanOut"),
+            format!("{} addresses in a minute are what every browser opens", usage.fan_out),
+            "write 10 to 200, or 0 for never",
+        ));
+    }
+    for (field, hosts) in [("hosts", &usage.hosts), ("exceptHosts", &usage.except_hosts)] {
+        for (index, host) in hosts.iter().enumerate() {
+            if host.starts_with(['.', '*']) || host.contains(['/', ':', ' ']) {
+                found.push(Finding::error(
+                    format!("{at}.{field}[{index}]"),
+                    format!("{host:?} is no name of a host"),
+                    "write the name alone, such as example.com; what lies below it is meant too",
+                ));
+            }
+        }
     }
 }
 

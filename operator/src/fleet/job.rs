@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
@@ -32,7 +32,8 @@ impl Fleet {
                 running.push(self.tell_one(&api, agent, switches, &metrics));
             }
             tokio::select! {
-                Some(()) = running.next(), if !running.is_empty() => {}
+                // Who else is done is seen at once, so that the pods are gone through once for many.
+                Some(()) = running.next(), if !running.is_empty() => while running.next().now_or_never().flatten().is_some() {},
                 () = tokio::time::sleep_until(next.into()) => {}
                 () = changed => {}
             }
@@ -47,16 +48,17 @@ impl Fleet {
             .no_proxy()
             .pool_max_idle_per_host(0)
             .build()?;
-        let mut running = FuturesUnordered::new();
+        let (mut running, mut seen) = (FuturesUnordered::new(), None);
         loop {
             let changed = self.changed.notified();
-            self.bury();
+            seen = self.bury(seen);
             let (agents, next) = self.to_ask(Instant::now(), IN_FLIGHT - running.len());
             for agent in agents {
                 running.push(self.ask_one(&client, port, agent, &metrics));
             }
             tokio::select! {
-                Some(()) = running.next(), if !running.is_empty() => {}
+                // Who else is done is seen at once, so that the pods are gone through once for many.
+                Some(()) = running.next(), if !running.is_empty() => while running.next().now_or_never().flatten().is_some() {},
                 () = tokio::time::sleep_until(next.into()) => {}
                 () = changed => {}
             }
@@ -68,7 +70,7 @@ impl Fleet {
         let mut state = self.lock();
         let mut next = now + LOOK;
         let mut jobs = Vec::new();
-        for agent in self.agents() {
+        for agent in self.agents().iter() {
             let Some((order, since)) = state.orders.get(&agent.policy) else { continue };
             let fresh = now.saturating_duration_since(*since) < self.pace.fresh;
             let heard = state.heard.get(&agent.uid);
@@ -95,7 +97,7 @@ impl Fleet {
             let switches = order.switches.clone();
             state.telling.insert(agent.uid.clone());
             state.next_telling.insert(agent.uid.clone(), now + if fresh { self.pace.again } else { self.pace.calm });
-            jobs.push((agent, switches));
+            jobs.push((agent.clone(), switches));
         }
         (jobs, next)
     }
@@ -123,7 +125,8 @@ impl Fleet {
         let mut state = self.lock();
         let mut next = now + LOOK;
         let mut due = Vec::new();
-        for agent in self.agents() {
+        let agents = self.agents();
+        for agent in agents.iter() {
             if state.asking.contains(&agent.uid) {
                 continue;
             }
@@ -138,7 +141,7 @@ impl Fleet {
         // Whoever answers comes first: dead nodes must not keep the living waiting.
         due.sort_by_key(|(silent, at, _)| (*silent, *at));
         due.truncate(room);
-        let agents: Vec<Agent> = due.into_iter().map(|(_, _, agent)| agent).collect();
+        let agents: Vec<Agent> = due.into_iter().map(|(_, _, agent)| agent.clone()).collect();
         state.asking.extend(agents.iter().map(|agent| agent.uid.clone()));
         (agents, next)
     }

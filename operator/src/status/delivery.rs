@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use waybill_crds::bounds::SINKS;
 use waybill_crds::{SinkState, SinkStatus};
@@ -49,9 +50,11 @@ pub(super) fn sinks(facts: &Facts<'_>) -> Vec<SinkStatus> {
             let sum = lanes.iter().fold(0_u64, |sum, (_, lane)| sum.saturating_add(count(lane)));
             i64::try_from(sum).unwrap_or(i64::MAX)
         };
+        let oldest = lanes.iter().map(|(_, lane)| lane.oldest_pending_seconds).max().unwrap_or_default();
+        let began = || facts.now.checked_sub(SignedDuration::from_secs(oldest as i64)).unwrap_or(facts.now);
         SinkStatus {
             state,
-            behind_since: (state != SinkState::Delivering).then(|| since.unwrap_or(Time(facts.now))),
+            behind_since: (state != SinkState::Delivering).then(|| since.unwrap_or_else(|| Time(began()))),
             worst_node: worst
                 .filter(|_| state != SinkState::Delivering)
                 .map(|(node, _)| (*node).to_owned())

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-const COLLECTIONS: [&str; 11] = [
+const COLLECTIONS: [&str; 13] = [
     "auditpolicies",
     "configmaps",
     "serviceaccounts",
@@ -25,11 +25,15 @@ const COLLECTIONS: [&str; 11] = [
     "leases",
     "customresourcedefinitions",
     "nodes",
+    "validatingadmissionpolicies",
+    "validatingadmissionpolicybindings",
 ];
 
 #[derive(Default)]
 struct Inner {
     objects: BTreeMap<String, Value>,
+    /// The paths of pods by their addresses.
+    addresses: BTreeMap<String, String>,
     version: u64,
     /// Every change: version, path, kind of change, object.
     history: Vec<(u64, String, &'static str, Value)>,
@@ -38,33 +42,46 @@ struct Inner {
 
 /// The double.
 #[derive(Clone, Default)]
-pub struct Api {
+pub(crate) struct Api {
     inner: Arc<Mutex<Inner>>,
     changed: Arc<Notify>,
 }
 
 impl Api {
     /// Serves on a free port.
-    pub async fn serve(self) -> SocketAddr {
+    pub(crate) async fn serve(self) -> SocketAddr {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer).with_state(self)).await });
         address
     }
 
-    pub fn get(&self, path: &str) -> Option<Value> {
+    pub(crate) fn get(&self, path: &str) -> Option<Value> {
         self.inner.lock().unwrap().objects.get(path).cloned()
     }
 
     /// The objects below a path.
-    pub fn list(&self, collection: &str) -> Vec<Value> {
+    pub(crate) fn list(&self, collection: &str) -> Vec<Value> {
         let start = format!("{collection}/");
         let inner = self.inner.lock().unwrap();
         inner.objects.iter().filter(|(path, _)| path.starts_with(&start)).map(|(_, object)| object.clone()).collect()
     }
 
+    /// The pod that has an address.
+    pub(crate) fn pod_at(&self, address: &str) -> Option<Value> {
+        let inner = self.inner.lock().unwrap();
+        inner.objects.get(inner.addresses.get(address)?).cloned()
+    }
+
+    /// How many objects below a path pass a test.
+    pub(crate) fn number(&self, collection: &str, test: impl Fn(&Value) -> bool) -> usize {
+        let start = format!("{collection}/");
+        let inner = self.inner.lock().unwrap();
+        inner.objects.iter().filter(|(path, object)| path.starts_with(&start) && test(object)).count()
+    }
+
     /// Makes an object what is given; the generation grows with the spec.
-    pub fn put(&self, path: &str, mut object: Value) -> Value {
+    pub(crate) fn put(&self, path: &str, mut object: Value) -> Value {
         let mut inner = self.inner.lock().unwrap();
         let old = inner.objects.get(path).cloned();
         let metadata = &mut object["metadata"];
@@ -90,19 +107,22 @@ impl Api {
             object.clone(),
         ));
         inner.objects.insert(path.to_owned(), object.clone());
+        if let Some(address) = object["status"]["podIP"].as_str() {
+            inner.addresses.insert(address.to_owned(), path.to_owned());
+        }
         drop(inner);
         self.changed.notify_waiters();
         object
     }
 
     /// Merges into an object, as a JSON merge patch does.
-    pub fn merge(&self, path: &str, patch: &Value) -> Option<Value> {
+    pub(crate) fn merge(&self, path: &str, patch: &Value) -> Option<Value> {
         let mut object = self.get(path)?;
         merge(&mut object, patch);
         Some(self.put(path, object))
     }
 
-    pub fn remove(&self, path: &str) -> bool {
+    pub(crate) fn remove(&self, path: &str) -> bool {
         let mut inner = self.inner.lock().unwrap();
         let Some(object) = inner.objects.remove(path) else { return false };
         inner.version += 1;
@@ -113,21 +133,21 @@ impl Api {
         true
     }
 
-    pub fn forget_requests(&self) {
+    pub(crate) fn forget_requests(&self) {
         self.inner.lock().unwrap().requests.clear();
     }
 
-    pub fn requests(&self) -> Vec<String> {
+    pub(crate) fn requests(&self) -> Vec<String> {
         self.inner.lock().unwrap().requests.clone()
     }
 
     /// The requests that wrote something.
-    pub fn writes(&self) -> Vec<String> {
+    pub(crate) fn writes(&self) -> Vec<String> {
         self.requests().into_iter().filter(|request| !request.starts_with("GET ")).collect()
     }
 
     /// How many requests were of a method and had this in their path.
-    pub fn count(&self, method: &str, part: &str) -> usize {
+    pub(crate) fn count(&self, method: &str, part: &str) -> usize {
         self.requests().iter().filter(|request| request.starts_with(method) && request.contains(part)).count()
     }
 }

@@ -197,3 +197,29 @@ async fn what_a_thousand_nodes_cost() {
     assert!(writes.iter().all(|write| write.contains("/leases/")), "{writes:#?}");
     scene.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn agents_are_told_whether_anyone_verifies_the_authors_of_switches() {
+    let scene = Scene::start(1).await;
+    scene.apply("quickstart", &json!({})).await;
+    let told = || {
+        let map = scene.api.get(&scene.object("configmaps", "waybill-quickstart")).unwrap_or_default();
+        map["data"]["policy.yaml"]
+            .as_str()
+            .is_some_and(|text| text.contains("\"waybill.dev/switch-authors\": \"verified\""))
+    };
+    assert!(!told());
+    let at = |kind: &str| format!("/apis/admissionregistration.k8s.io/v1/{kind}/waybill-killswitch");
+    let (policy, binding) = (at("validatingadmissionpolicies"), at("validatingadmissionpolicybindings"));
+    let spec = |actions: &[&str]| json!({"metadata": {"name": "waybill-killswitch"}, "spec": {"policyName": "waybill-killswitch", "validationActions": actions}});
+    scene.api.put(&policy, json!({"metadata": {"name": "waybill-killswitch"}, "spec": {}}));
+    // A binding that only warns holds no one to anything.
+    scene.api.put(&binding, spec(&["Warn"]));
+    scene.settle().await;
+    assert!(!told());
+    scene.api.put(&binding, spec(&["Deny"]));
+    scene.until("the agents are told", told).await;
+    scene.api.remove(&binding);
+    scene.until("the agents are told that it is over", || !told()).await;
+    scene.stop().await;
+}

@@ -1,11 +1,12 @@
 //! A cluster of doubles with the operator in it.
 
+use std::any::Any;
 use std::time::{Duration, Instant};
 
 use clap::Parser as _;
 use kube::{Client, Config};
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::{RwLock, watch};
 use tokio::task::JoinHandle;
 use waybill_operator::fleet::Pace;
 use waybill_operator::run::run;
@@ -16,20 +17,26 @@ use crate::api::Api;
 
 const POLICIES: &str = "/apis/waybill.dev/v1alpha1/auditpolicies";
 const PATIENCE: Duration = Duration::from_secs(60);
+/// From so many nodes on a scene has the machine to itself.
+const MANY: usize = 100;
+static MACHINE: RwLock<()> = RwLock::const_new(());
 
-pub struct Scene {
-    pub api: Api,
-    pub agents: Agents,
+pub(crate) struct Scene {
+    pub(crate) api: Api,
+    pub(crate) agents: Agents,
     client: Client,
     settings: Settings,
     nodes: usize,
     operator: Option<JoinHandle<anyhow::Result<()>>>,
     stop: watch::Sender<bool>,
+    _turn: Box<dyn Any + Send>,
 }
 
 impl Scene {
     /// A cluster of so many nodes, and an operator that leads.
-    pub async fn start(nodes: usize) -> Self {
+    pub(crate) async fn start(nodes: usize) -> Self {
+        let turn: Box<dyn Any + Send> =
+            if nodes < MANY { Box::new(MACHINE.read().await) } else { Box::new(MACHINE.write().await) };
         // Another test may have been first.
         let _installed = rustls::crypto::ring::default_provider().install_default();
         let api = Api::default();
@@ -45,7 +52,7 @@ impl Scene {
         let settings =
             Settings::parse_from(["waybill-operator", "--listen=127.0.0.1:0", "--namespace=waybill-system", &listen]);
         let (stop, _) = watch::channel(false);
-        let mut scene = Self { api, agents, client, settings, nodes, operator: None, stop };
+        let mut scene = Self { api, agents, client, settings, nodes, operator: None, stop, _turn: turn };
         scene.run();
         scene.leads().await;
         scene
@@ -59,39 +66,39 @@ impl Scene {
     }
 
     /// Ends the operator gracefully and starts it anew.
-    pub async fn restart(&mut self) {
+    pub(crate) async fn restart(&mut self) {
         self.stop.send(true).unwrap();
         self.operator.take().unwrap().await.unwrap().unwrap();
         self.run();
     }
 
-    pub async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         self.stop.send(true).unwrap();
         self.operator.take().unwrap().await.unwrap().unwrap();
     }
 
-    pub async fn leads(&self) {
+    pub(crate) async fn leads(&self) {
         let path = "/apis/coordination.k8s.io/v1/namespaces/waybill-system/leases/waybill-operator";
         let holder =
             || self.api.get(path).and_then(|lease| lease["spec"]["holderIdentity"].as_str().map(str::to_owned));
         self.until("the operator leads", || holder().is_some_and(|holder| !holder.is_empty())).await;
     }
 
-    pub fn object(&self, kind: &str, name: &str) -> String {
+    pub(crate) fn object(&self, kind: &str, name: &str) -> String {
         let group = match kind {
             "daemonsets" => "apis/apps/v1",
             "networkpolicies" => "apis/networking.k8s.io/v1",
             _ => "api/v1",
         };
-        format!("/{group}/namespaces/waybill-agents/{kind}/{name}")
+        format!("/{group}/namespaces/{}/{kind}/{name}", self.settings.agents_namespace)
     }
 
-    pub fn policy(&self, name: &str) -> Value {
+    pub(crate) fn policy(&self, name: &str) -> Value {
         self.api.get(&format!("{POLICIES}/{name}")).unwrap_or_default()
     }
 
     /// Writes a policy: the quickstart with other members. Then plays the DaemonSet controller and the scheduler.
-    pub async fn apply(&self, name: &str, members: &Value) {
+    pub(crate) async fn apply(&self, name: &str, members: &Value) {
         let archive = format!("/var/lib/waybill/{name}/archive/audit.log");
         let mut spec = json!({
             "sources": [{"name": "pods", "format": "Text", "file": {"paths": ["/var/log/pods/kube-system_*/*/*.log"], "envelope": "Cri"}}],
@@ -128,16 +135,15 @@ impl Scene {
     }
 
     /// How many pods' annotations have a text in them.
-    pub fn pods_with(&self, text: &str) -> usize {
-        let pods = self.api.list("/api/v1/namespaces/waybill-agents/pods");
-        let switches = |pod: &&Value| {
+    pub(crate) fn pods_with(&self, text: &str) -> usize {
+        let switches = |pod: &Value| {
             pod["metadata"]["annotations"]["waybill.dev/switches"].as_str().is_some_and(|one| one.contains(text))
         };
-        pods.iter().filter(switches).count()
+        self.api.number("/api/v1/namespaces/waybill-agents/pods", switches)
     }
 
     /// Waits until a condition has a reason, and gives back its message.
-    pub async fn condition(&self, policy: &str, kind: &str, reason: &str) -> String {
+    pub(crate) async fn condition(&self, policy: &str, kind: &str, reason: &str) -> String {
         let find = || {
             let policy = self.policy(policy);
             let generation = policy["metadata"]["generation"].clone();
@@ -156,7 +162,7 @@ impl Scene {
         }
     }
 
-    pub async fn until(&self, what: &str, test: impl Fn() -> bool) {
+    pub(crate) async fn until(&self, what: &str, test: impl Fn() -> bool) {
         let start = Instant::now();
         while !test() {
             assert!(start.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}; writes: {:#?}", self.api.writes());
@@ -165,7 +171,7 @@ impl Scene {
     }
 
     /// Waits until nothing but the Lease was written for a while: what was written is looked at once more after 11 s.
-    pub async fn settle(&self) {
+    pub(crate) async fn settle(&self) {
         let count = || self.api.writes().iter().filter(|write| !write.contains("/leases/")).count();
         let (mut last, mut since) = (count(), Instant::now());
         let start = Instant::now();

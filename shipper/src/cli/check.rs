@@ -88,14 +88,26 @@ impl CheckArgs {
             wrong += rotation::probe(source, index, &discovery, now.wall);
         }
         let secrets = Secrets::new(self.secrets_dir.clone());
-        for sink in &plan.sinks {
-            match sink::probe(&sink.kind, &sink.context(plan, "probe", &secrets)) {
-                Ok(works) => println!("sink {}: {works}", sink.name),
-                Err(failure) => {
-                    println!("sink {}: {failure}", sink.name);
-                    wrong += 1;
+        // At once: a server that does not answer keeps nobody waiting for the others.
+        let answers: Vec<_> = std::thread::scope(|scope| {
+            let probes = plan.sinks.iter().map(|sink| {
+                let context = sink.context(plan, "probe", &secrets);
+                scope.spawn(move || sink::probe(&sink.kind, &context))
+            });
+            let probes: Vec<_> = probes.collect();
+            probes.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
+        });
+        for (sink, answer) in plan.sinks.iter().zip(answers) {
+            let told = match answer {
+                Ok(Ok(works)) => {
+                    println!("sink {}: {works}", sink.name);
+                    continue;
                 }
-            }
+                Ok(Err(failure)) => failure.to_string(),
+                Err(_) => "the probe ended unexpectedly; please report it with the lines above".to_owned(),
+            };
+            println!("sink {}: {told}", sink.name);
+            wrong += 1;
         }
         wrong
     }

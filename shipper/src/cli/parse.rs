@@ -14,7 +14,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use jiff::tz::TimeZone;
 
 use self::lines::Lines;
-use crate::format::{DropRule, Encoder, JsonMap, Kind, Meaning, Settings, StreamInfo};
+use crate::format::{DropRule, Encoder, JsonMap, Kind, Meaning, Settings, StreamInfo, Usage, stacks};
 
 mod lines;
 
@@ -82,6 +82,7 @@ impl Arguments {
             // A machine that does not know its zone runs in UTC.
             time_zone: self.time_zone.clone().or_else(|| TimeZone::try_system().ok()).unwrap_or(TimeZone::UTC),
             outbounds: self.outbounds.iter().cloned().collect(),
+            usage: Usage::default(),
             drop: self.drop.iter().cloned().map(|(field, equals)| DropRule { field, equals }).collect(),
             keep_original: !self.no_original,
             json: (self.format == Kind::Json).then(|| JsonMap {
@@ -152,7 +153,7 @@ impl Count {
 fn parse(path: &Path, settings: &Settings, out: &mut impl Write, count: &mut Count) -> anyhow::Result<()> {
     let input = open(path).with_context(|| format!("failed to open {}", path.display()))?;
     let mut encoder = Encoder::new(settings, &info(path))?;
-    let mut lines = Lines::new(input);
+    let mut lines = Lines::new(input, stacks(settings.format));
     let mut buffer = Vec::with_capacity(OUTPUT + OUTPUT / 4);
     while lines.fill().with_context(|| format!("failed to read {}", path.display()))? {
         while let Some(frame) = lines.next() {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::agent::{Agent, Error, Options};
 
@@ -73,6 +74,14 @@ fn start(options: Options, listen: &str) -> Result<(), Error> {
         .enable_all()
         .build()
         .map_err(|source| Error::Io { what: "start the runtime".into(), source })?;
+    // First of all: the kernel drops a signal that the first process of a container does not handle yet.
+    let signals = {
+        let _entered = runtime.enter();
+        Signals::listen().map_err(|source| Error::Io { what: "listen to signals".into(), source })?
+    };
+    if let Err(error) = crate::guard::shut() {
+        tracing::warn!(%error, "the kernel takes no filter of system calls: files could be opened by their handles");
+    }
     let listener = runtime
         .block_on(tokio::net::TcpListener::bind(listen))
         .map_err(|source| Error::Io { what: format!("listen on {listen}"), source })?;
@@ -81,7 +90,7 @@ fn start(options: Options, listen: &str) -> Result<(), Error> {
     let (ready, handle) = tokio::sync::oneshot::channel();
     let server = std::thread::Builder::new()
         .name("server".into())
-        .spawn(move || runtime.block_on(serve(listener, handle, &signalled, &main)))
+        .spawn(move || runtime.block_on(serve(listener, handle, signals, &signalled, &main)))
         .map_err(|source| Error::Io { what: "start the server".into(), source })?;
     let Some(agent) = Agent::prepare(options, &stop)? else { return Ok(()) };
     let _told = ready.send(agent.handle());
@@ -91,24 +100,36 @@ fn start(options: Options, listen: &str) -> Result<(), Error> {
     result
 }
 
+/// The signals that end the agent.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// From now on; inside of a runtime.
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for one of them.
+    async fn came(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
 /// Waits for the signals that end the agent, and serves meanwhile.
 async fn serve(
     listener: tokio::net::TcpListener,
     handle: tokio::sync::oneshot::Receiver<crate::agent::Handle>,
+    mut signals: Signals,
     stop: &AtomicBool,
     main: &std::thread::Thread,
 ) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        tracing::error!("failed to listen to signals");
-        return;
-    };
-    let ended = async move {
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
-        }
-    };
+    let ended = signals.came();
     tokio::pin!(ended);
     let end = || {
         stop.store(true, Ordering::Relaxed);

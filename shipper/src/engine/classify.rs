@@ -288,6 +288,7 @@ impl Engine {
         self.last_begun = now.wall.max(self.last_begun + 1);
         let encoding =
             if source.envelope == Envelope::None { Encoding::detect(&candidate.head) } else { Encoding::Bytes };
+        let encoding = if source.envelope == Envelope::None { encoding.of(source.settings.format) } else { encoding };
         let mut record = StreamRecord {
             id: id.0.to_vec(),
             source: source.name.clone(),

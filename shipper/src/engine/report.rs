@@ -93,7 +93,7 @@ pub struct LaneReport {
     pub kind: String,
     /// Retention waits for it.
     pub required: bool,
-    /// `Delivering`, `Behind`, `Held` or `Misconfigured`.
+    /// `Delivering`, `Behind`, `Held`, `Misconfigured` or `AwaitingRestart`.
     pub state: Cow<'static, str>,
     /// What holds it, with the remedy.
     pub trouble: Option<String>,
@@ -300,7 +300,7 @@ pub struct Report {
 }
 
 /// What [`LaneReport::state`] can say.
-pub const LANE_STATES: [&str; 4] = ["Delivering", "Behind", "Held", "Misconfigured"];
+pub const LANE_STATES: [&str; 5] = ["Delivering", "Behind", "Held", "Misconfigured", "AwaitingRestart"];
 /// What [`StreamReport::state`] can say.
 pub const STREAM_STATES: [&str; 5] = ["live", "aside", "deleted", "missing", "ended"];
 /// The names in the order of [`Report::outcomes`].
@@ -423,6 +423,7 @@ impl Engine {
             required: lane.plan.required,
             state: match (&health.trouble, held) {
                 (_, true) => "Held",
+                (Some(_), _) if health.awaits_restart => "AwaitingRestart",
                 (Some(_), _) if health.misconfigured => "Misconfigured",
                 (Some(_), _) if pending.bytes > 0 => "Behind",
                 _ if pending.bytes > 0 && age > 30.0 => "Behind",

@@ -2,12 +2,20 @@
 
 use serde_json::json;
 
-use crate::lane::kill_switch::{self, Effect, Switch, mode_number};
+use crate::lane::kill_switch::{self, Effect, Scope, Switch, mode_number};
 use crate::state::StreamId;
 use crate::state::entry::{CursorRecord, Kind, Range, SwitchRecord};
 use crate::state::ledger::Action;
 
 use super::{Engine, Now};
+
+/// What is said when a switch is thrown, changed or lifted.
+struct Said<'a> {
+    effect: Effect,
+    reason: &'a str,
+    by: &'a str,
+    verified: bool,
+}
 
 impl Engine {
     /// Makes the switches of the state agree with those of the plan and of the machine.
@@ -25,7 +33,8 @@ impl Engine {
             }
             changed = true;
             let what = if old.is_some() { "changed" } else { "thrown" };
-            self.say(&scope, what, switch.effect, &switch.reason, &switch.requested_by, now);
+            let Switch { scope: _, effect, reason, requested_by, verified } = switch;
+            self.say(&scope, what, &Said { effect: *effect, reason, by: requested_by, verified: *verified }, now);
             self.store.put(Kind::SwitchPut(SwitchRecord {
                 scope,
                 engaged: true,
@@ -40,12 +49,15 @@ impl Engine {
                 continue;
             }
             changed = true;
-            let by = self.plan.lifted.iter().find(|s| s.scope.to_string() == *scope);
-            let by = by
-                .map(|s| (s.reason.clone(), s.requested_by.clone()))
-                .filter(|(reason, by)| !reason.is_empty() || !by.is_empty());
-            let (reason, by) = by.unwrap_or_else(|| (old.reason.clone(), old.requested_by.clone()));
-            self.say(scope, "lifted", kill_switch::effect_of(old), &reason, &by, now);
+            let said = self.plan.lifted.iter().find(|s| s.scope.to_string() == *scope);
+            let said = said.filter(|s| !s.reason.is_empty() || !s.requested_by.is_empty());
+            let said = said.cloned();
+            let (reason, by, verified) = match &said {
+                Some(lifted) => (&lifted.reason, &lifted.requested_by, lifted.verified),
+                // The machine's own switch is lifted by the machine, any other by someone who did not say so.
+                None => (&old.reason, &old.requested_by, *scope == Scope::Local.to_string()),
+            };
+            self.say(scope, "lifted", &Said { effect: kill_switch::effect_of(old), reason, by, verified }, now);
             self.store.put(Kind::SwitchPut(SwitchRecord { engaged: false, ..old.clone() }));
         }
         if changed {
@@ -53,11 +65,18 @@ impl Engine {
         }
     }
 
-    fn say(&mut self, scope: &str, what: &str, effect: Effect, reason: &str, by: &str, now: Now) {
+    /// Enters what became of a switch; a name that no one held against a user is *unverified*.
+    fn say(&mut self, scope: &str, what: &str, said: &Said<'_>, now: Now) {
+        let Said { effect, reason, by, verified } = *said;
         let mode = if effect == Effect::Discard { "Discard" } else { "Hold" };
-        let fields = json!({"scope": scope, "change": what, "mode": mode, "reason": reason, "requestedBy": by});
-        let message =
-            format!("kill switch {scope} {what} ({mode}) by {}: {reason}", if by.is_empty() { "unknown" } else { by });
+        let fields = json!({"scope": scope, "change": what, "mode": mode, "reason": reason, "requestedBy": by,
+            "verified": verified});
+        let by = match (by, verified) {
+            ("", _) => "unknown".to_owned(),
+            (by, true) => by.to_owned(),
+            (by, false) => format!("{by} (unverified)"),
+        };
+        let message = format!("kill switch {scope} {what} ({mode}) by {by}: {reason}");
         self.store.enter(now.wall, Action::KillSwitch, message, &fields);
     }
 

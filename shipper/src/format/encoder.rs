@@ -10,8 +10,8 @@ use super::redact::{Clean, Cleaner};
 use super::settings::{Error, Kind, Meaning, Settings, Verdict};
 use super::time::{Clock, rfc3339};
 use super::v2ray_forgery::Forgery;
-use super::v2ray_usage::FanOut;
-use super::{Frame, StreamInfo, host_log, json, kubernetes_audit, qurl_connector, softether, text, v2ray, v2ray_usage};
+use super::v2ray_usage::{FanOut, Usage};
+use super::{Frame, StreamInfo, host_log, json, kubernetes_audit, logfmt, qurl_connector, softether, text, v2ray};
 
 /// Encodes the records of one stream.
 #[derive(Debug)]
@@ -27,6 +27,7 @@ pub struct Encoder {
     members: Members,
     softether: softether::Context,
     forgery: Forgery,
+    usage: Usage,
     fan_out: FanOut,
     /// What the format writes itself: members of the record, and of `waybill`.
     objects: Vec<u8>,
@@ -55,6 +56,7 @@ impl Encoder {
             members: Members::default(),
             softether: softether::Context::new(info),
             forgery: Forgery::new(),
+            usage: Usage::new(&settings.usage),
             fan_out: FanOut::default(),
             objects: Vec::new(),
             detail: Vec::new(),
@@ -110,7 +112,7 @@ impl Encoder {
             Kind::V2RayAccess | Kind::V2RayError if whole => {
                 v2ray::parse(&mut record, clean.text, &self.outbounds, &mut self.clock, &mut self.detail);
                 self.forgery.check(&mut record, clean.text, frame.seq);
-                v2ray_usage::check(&record, &mut self.fan_out, &mut self.detail);
+                self.usage.check(&record, &mut self.fan_out, &mut self.detail);
             }
             Kind::SoftEtherServer | Kind::SoftEtherSecurity | Kind::SoftEtherPacket if whole => {
                 self.softether.at(frame.seq);
@@ -118,7 +120,14 @@ impl Encoder {
                 softether::parse(&mut record, clean.text, self.kind, clock, context, &mut self.detail);
             }
             Kind::QurlConnector if whole => {
-                qurl_connector::parse(&mut record, clean.text, &mut self.clock, &mut self.members, &mut self.detail);
+                // The runtime log may be text: it is read as the object that it stands for.
+                let text = clean.text.first().is_some_and(|byte| *byte != b'{');
+                let line =
+                    if text && logfmt::to_json(clean.text, &mut self.scratch) { &self.scratch } else { clean.text };
+                qurl_connector::parse(&mut record, line, &mut self.clock, &mut self.members, &mut self.detail);
+                if !record.parsed {
+                    qurl_connector::proxy(&mut record, clean.text, &mut self.clock);
+                }
             }
             Kind::Sshd | Kind::Sudo if whole => {
                 let clock = (&mut self.clock, frame.observed);

@@ -9,7 +9,7 @@ use super::object::Object;
 use super::record::{Field, Record, Side};
 use super::settings::Kind;
 use super::time::Clock;
-use super::{pam, sshd, sudo, syslog};
+use super::{pam, sshd, sudo, sudo_json, syslog};
 
 /// Reads a line.
 pub(super) fn parse<'a>(
@@ -41,7 +41,11 @@ pub(super) fn parse<'a>(
     }
     if header.program.is_empty() {
         let known = match kind {
-            Kind::Sudo => sudo::parse(record, message, detail) || sudo::continuation(record, line),
+            Kind::Sudo => {
+                sudo_json::parse(record, message, scratch, detail)
+                    || sudo::parse(record, message, detail)
+                    || sudo::continuation(record, line)
+            }
             _ => sshd::parse(record, message, scratch, detail),
         };
         record.parsed = known || header.host.is_some();
@@ -68,6 +72,9 @@ pub(super) fn parse<'a>(
         }
         b"sudo" | b"sudo-rs" => {
             record.dataset = "sudo";
+            if sudo_json::parse(record, message, scratch, detail) {
+                return;
+            }
             sudo::parse(record, message, detail)
         }
         b"su" | b"su-l" | b"doas" | b"sudo-i" => {

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::tests::{encode, frame, gateway, info, record};
-use super::{DropRule, Encoder, Envelope, Fragment, Frame, JsonMap, Kind, Settings};
+use super::{DropRule, Encoder, Envelope, Fragment, Frame, JsonMap, Kind, Outcome, Settings};
 
 /// What people put into names.
 const ATTACKS: [&str; 18] = [
@@ -417,5 +417,93 @@ fn a_name_in_a_vpn_log_is_a_name() {
         for path in ["/source", "/waybill/outcome", "/waybill/softether", "/event/code"] {
             assert_eq!(record.pointer(path), plain.pointer(path), "{attack:?}");
         }
+    }
+}
+
+/// Changes a line as an attacker, a torn disk or another version of the program would.
+fn mutate(line: &mut Vec<u8>, others: &[Vec<u8>], random: &mut impl FnMut() -> usize) {
+    for _ in 0..=random() % 4 {
+        let at = random() % (line.len() + 1);
+        let end = (at + random() % 24).min(line.len());
+        match random() % 9 {
+            0 => line.truncate(at),
+            1 => drop(line.drain(at..end)),
+            2 => line.insert(at, random() as u8),
+            3 if at < line.len() => line[at] ^= 1 << (random() % 8),
+            4 => {
+                let piece = line[at..end].to_vec();
+                for _ in 0..random() % 40 {
+                    line.splice(at..at, piece.iter().copied());
+                }
+            }
+            5 => {
+                let other = &others[random() % others.len()];
+                let from = random() % (other.len() + 1);
+                line.splice(at..end, other[from..].iter().copied());
+            }
+            6 => drop(line.splice(at..end, ATTACKS[random() % ATTACKS.len()].bytes())),
+            7 => drop(line.splice(at..end, [random() as u8; 3])),
+            _ => drop(line.splice(at..end, b"0123456789 []{}\"\\=:;,'/%\x1d\r"[random() % 20..].iter().copied())),
+        }
+        line.truncate(8192);
+    }
+}
+
+/// Mutates the lines of `testdata`, format by format, for `WAYBILL_FUZZ_SECONDS` (1 unless said), the same way for the same
+/// `WAYBILL_FUZZ_SEED`: nothing panics, each line gives one valid record, and none takes long.
+#[test]
+fn mutated_lines_give_valid_records() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let seconds = number("WAYBILL_FUZZ_SECONDS").unwrap_or(1);
+    let mut state = number("WAYBILL_FUZZ_SEED").unwrap_or(0x9e37_79b9_7f4a_7c15);
+    let mut random = || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) as usize
+    };
+    let mut lines = Vec::new();
+    let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/testdata"))];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let text = std::fs::read(&path).unwrap();
+                lines.extend(text.split(|byte| *byte == b'\n').map(<[u8]>::to_vec));
+            }
+        }
+    }
+    let share = std::time::Duration::from_secs(seconds) / Kind::ALL.len() as u32;
+    for kind in Kind::ALL {
+        let mut encoder = Encoder::new(&settings(kind), &info()).unwrap();
+        let (mut seq, mut slowest) = (0, std::time::Duration::ZERO);
+        let until = std::time::Instant::now() + share;
+        let mut out = Vec::new();
+        while std::time::Instant::now() < until {
+            let mut line = lines[random() % lines.len()].clone();
+            mutate(&mut line, &lines, &mut random);
+            line.retain(|byte| *byte != b'\n');
+            seq += 1;
+            // Now and then reading goes back.
+            if random() % 64 == 0 {
+                seq = random() as u64 % 64;
+            }
+            out.clear();
+            let begun = std::time::Instant::now();
+            let verdict = encoder.encode(&Frame { seq, offset: seq * 10, ..frame(&line) }, &mut out);
+            slowest = slowest.max(begun.elapsed());
+            if verdict.dropped {
+                assert!(out.is_empty());
+                continue;
+            }
+            assert_eq!(memchr::memchr_iter(b'\n', &out).count(), 1, "{kind}: {}", String::from_utf8_lossy(&line));
+            let read: Value = serde_json::from_slice(&out)
+                .unwrap_or_else(|error| panic!("{kind}: {error}: {}", String::from_utf8_lossy(&line)));
+            assert_eq!(read["waybill"]["outcome"].as_str(), verdict.outcome.map(Outcome::as_str));
+        }
+        println!("{kind}: {seq} lines, slowest {slowest:?}");
+        assert!(slowest < std::time::Duration::from_secs(2), "{kind}: a line took {slowest:?}");
     }
 }

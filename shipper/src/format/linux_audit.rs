@@ -25,6 +25,7 @@ mod assembly;
 mod detail;
 mod dictionary;
 mod fields;
+mod flood;
 mod found;
 mod integrity;
 mod socket;
@@ -75,18 +76,20 @@ impl<'a> Head<'a> {
 }
 
 /// Programs that write records, or pass them on, under a header of syslog.
-const WRITERS: [&[u8]; 5] = [b"kernel", b"audit", b"auditd", b"audispd", b"audisp-syslog"];
+const WRITERS: [&[u8]; 6] = [b"kernel", b"audit", b"auditd", b"audispd", b"audisp-syslog", b"augenrules"];
 
 /// What the audit system wrote of a line, without what syslog and the kernel put before it. What other programs say is not looked
 /// at, because their clients choose the words.
-fn own<'a>(line: &'a [u8], (clock, observed): (&mut Clock, i64)) -> Option<&'a [u8]> {
+fn own<'a>(line: &'a [u8], (clock, observed): (&mut Clock, i64)) -> Option<(&'a [u8], Option<i64>)> {
     if line.starts_with(b"type=") || line.starts_with(b"node=") {
-        return Some(line);
+        return Some((line, None));
     }
-    let (known, message) = match syslog::parse(line, clock, observed) {
-        Some(header) if WRITERS.contains(&header.program) => (true, header.message),
+    let (known, message, time) = match syslog::parse(line, clock, observed) {
+        Some(header) if WRITERS.contains(&header.program) => {
+            (true, header.message, header.moment.map(|moment| moment.time))
+        }
         Some(_) => return None,
-        None => (false, line),
+        None => (false, line, None),
     };
     // The kernel's own time: "[   12.345678] ".
     let message = match message.strip_prefix(b"[").and_then(|inside| Some((inside, memchr::memchr(b']', inside)?))) {
@@ -94,8 +97,8 @@ fn own<'a>(line: &'a [u8], (clock, observed): (&mut Clock, i64)) -> Option<&'a [
         _ => message,
     };
     match message.strip_prefix(b"audit: ") {
-        Some(message) => Some(message),
-        None => known.then_some(message),
+        Some(message) => Some((message, time)),
+        None => known.then_some((message, time)),
     }
 }
 
@@ -111,8 +114,9 @@ pub(super) fn parse<'a>(
 ) {
     assembly.begin(offset);
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let Some(message) = own(line, times) else { return };
+    let Some((message, time)) = own(line, times) else { return };
     let Some(head) = Head::read(message) else {
+        record.time = time;
         integrity::kernel(record, message, detail);
         return;
     };
@@ -151,7 +155,12 @@ pub(super) fn parse<'a>(
     fill(record, kind, &found, scratch);
     integrity::refine(record, kind, &found, scratch, &mut waybill);
     if is_firewall(kind) {
-        detail::netfilter(&mut waybill, &found, scratch);
+        let text = |key: Key| found.get(key, scratch).unwrap_or_default();
+        let table = text(Key::Table).split(|byte| *byte == b':').next().unwrap_or_default();
+        let texts = [text(Key::Comm), table, text(Key::Family), text(Key::Op)];
+        let fate = assembly.flood.count(texts, head.time);
+        record.noise = fate == flood::Fate::Repeats;
+        detail::netfilter(&mut waybill, &found, scratch, fate);
     }
     if main.trim_ascii_start().starts_with(b"avc:")
         || found.get(Key::Nested, scratch).is_some_and(|text| text.starts_with(b"avc:"))
@@ -281,7 +290,9 @@ fn fill<'a>(record: &mut Record<'a>, kind: Option<&Type>, found: &Found<'a>, scr
     }
     let of_user = kind.is_some_and(|kind| (1100..1200).contains(&kind.number) || kind.number > 2000);
     if of_user {
-        let host = found.get(Key::Addr, scratch).or_else(|| found.get(Key::Hostname, scratch));
+        // Beside what PAM and logins say, the host's name is that of the machine itself.
+        let remote = found.get(Key::Op, scratch).is_some_and(|op| op.starts_with(b"PAM:") || op == b"login");
+        let host = found.get(Key::Addr, scratch).or_else(|| found.get(Key::Hostname, scratch).filter(|_| remote));
         if let Some(host) = host.filter(|host| super::peer::is_host(host)) {
             let port = found.get(Key::RemotePort, scratch).filter(|port| super::address::is_port(port));
             source(record, host, port);

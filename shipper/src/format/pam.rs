@@ -30,8 +30,15 @@ const ROWS: &[Row] = &[
     (b"access denied for user ", true, "pam-access-denied", Some(Deny), AUTHENTICATION),
     (b"Refused user ", true, "pam-access-denied", Some(Deny), AUTHENTICATION),
     (b"password changed for ", true, "password-changed", Some(Success), IAM),
+    (b"Access denied for user ", true, "pam-access-denied", Some(Deny), AUTHENTICATION),
+    (b"Authentication failure", true, "pam-authentication", Some(Deny), AUTHENTICATION),
+    (b"error trying to bind as user ", true, "pam-authentication", Some(Deny), AUTHENTICATION),
+    (b"request wbcLogonUser failed: WBC_ERR_AUTH_ERROR", true, "pam-authentication", Some(Deny), AUTHENTICATION),
+    (b"Invalid verification code for ", true, "pam-authentication", Some(Deny), AUTHENTICATION),
     (b"Invalid verification code", true, "pam-authentication", Some(Deny), AUTHENTICATION),
+    (b"Accepted google_authenticator for ", true, "pam-authentication", Some(Allow), AUTHENTICATION),
     (b"Accepted google_authenticator", true, "pam-authentication", Some(Allow), AUTHENTICATION),
+    (b" authenticated as ", false, "pam-authentication", Some(Allow), AUTHENTICATION),
     (b"granted access", false, "pam-authentication", Some(Allow), AUTHENTICATION),
     (b"denied access", false, "pam-access-denied", Some(Deny), AUTHENTICATION),
     (b"deny ", false, "pam-locked", Some(Deny), AUTHENTICATION),
@@ -135,6 +142,37 @@ fn text<'a>(record: &mut Record<'a>, text: &'a [u8], waybill: &mut Object<'_>) {
         record.set(Field::EventReason, reason);
         return;
     }
+    // pam_access: "access denied for user `bob' from `192.0.2.1'"
+    if let Some((name, host)) =
+        text.strip_prefix(b"access denied for user `").and_then(|rest| rsplit(rest, b"' from `"))
+    {
+        says(record, "pam-access-denied", Some(Deny), AUTHENTICATION, "\"start\"");
+        record.set(Field::UserName, name);
+        let host = host.strip_suffix(b"'").unwrap_or(host);
+        if is_host(host) {
+            source(record, host, None);
+        }
+        return;
+    }
+    // Duo: "Failed Duo login for 'alice' from 192.0.2.1"
+    if let Some((verb, rest)) = split(text, b" Duo login for '") {
+        let outcome = match verb {
+            b"Successful" | b"Skipped" => Allow,
+            b"Failed" | b"Denied" => Deny,
+            b"Aborted" => Error,
+            _ => return,
+        };
+        says(record, "pam-authentication", Some(outcome), AUTHENTICATION, "\"start\"");
+        if let Some((name, host)) = rsplit(rest, b"' from ") {
+            record.set(Field::UserName, name);
+            let host = &host[..host.iter().position(|byte| matches!(byte, b' ' | b',')).unwrap_or(host.len())];
+            let host = host.strip_suffix(b":").unwrap_or(host);
+            if is_host(host) {
+                source(record, host, None);
+            }
+        }
+        return;
+    }
     if text.starts_with(b"requirement \"") {
         let (outcome, name) = match rsplit(text, b"\" not met by user ") {
             Some((_, name)) => (Some(Deny), name),
@@ -172,7 +210,11 @@ fn first_name(text: &[u8], bracketed: bool) -> &[u8] {
     }
     quoted(text).unwrap_or_else(|| {
         let word = &text[..memchr::memchr(b' ', text).unwrap_or(text.len())];
-        if word.contains(&b'=') { &text[..0] } else { word }
+        if word.contains(&b'=') || word.starts_with(b",") {
+            &text[..0]
+        } else {
+            word.strip_suffix(b":").unwrap_or(word)
+        }
     })
 }
 

@@ -118,6 +118,8 @@ pub(super) fn is_host(token: &[u8]) -> bool {
         && token.len() <= 255
         && token.iter().all(|byte| byte.is_ascii_alphanumeric() || b".:-_%".contains(byte))
         && !token.iter().all(u8::is_ascii_digit)
+        // What sshd prints of a connection that is gone already.
+        && token != b"UNKNOWN"
 }
 
 /// Splits before the last token.

@@ -87,6 +87,30 @@ fn fill<'a>(
     Some(())
 }
 
+/// Reads a line of the reverse proxy inside of the connector, on the same output: `2026-05-26 12:00:00.123 [I] [client/x.go:9] …`
+pub(super) fn proxy<'a>(record: &mut Record<'a>, line: &'a [u8], clock: &mut Clock) {
+    let Some((date, rest)) = line.split_at_checked(23) else { return };
+    let Some(moment) = clock.rfc3339(date) else { return };
+    let Some((level, rest)) = rest.strip_prefix(b" [").and_then(|rest| rest.split_at_checked(1)) else { return };
+    let Some((place, text)) = rest.strip_prefix(b"] [").and_then(|rest| super::sshd::split(rest, b"] ")) else {
+        return;
+    };
+    let level = match level {
+        b"T" => "trace",
+        b"D" => "debug",
+        b"I" => "info",
+        b"W" => "warn",
+        b"E" => "error",
+        _ => return,
+    };
+    record.escaped = false;
+    record.parsed = true;
+    (record.time, record.ambiguous) = (Some(moment.time), moment.ambiguous);
+    record.name(Field::LogLevel, level);
+    record.set(Field::LogLogger, place);
+    record.set(Field::Message, text);
+}
+
 /// What follows `qurl.connector.` or `tunnel.`.
 fn suffix(event: &[u8]) -> Option<&[u8]> {
     event.strip_prefix(b"qurl.connector.").or_else(|| event.strip_prefix(b"tunnel."))

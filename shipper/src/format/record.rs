@@ -70,6 +70,7 @@ fields! {
     Message = "message" [] "message",
     ErrorMessage = "error.message" ["error"] "message",
     ErrorCode = "error.code" ["error"] "code",
+    ErrorStackTrace = "error.stack_trace" ["error"] "stack_trace",
     SourceAddress = "source.address" ["source"] "address",
     SourceIp = "source.ip" ["source"] "ip",
     SourceDomain = "source.domain" ["source"] "domain",

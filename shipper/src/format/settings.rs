@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::tz::TimeZone;
 
-pub use waybill_crds::{DropRule, Format as Kind, JsonMap, Meaning};
+pub use waybill_crds::{DropRule, Format as Kind, JsonMap, Meaning, Usage};
 
 /// Whether a format's lines carry local times without a zone.
 pub fn is_local(kind: Kind) -> bool {
@@ -72,6 +72,8 @@ pub struct Settings {
     pub time_zone: TimeZone,
     /// What outbound tags mean. A tag that is not here was allowed: the log says accepted.
     pub outbounds: BTreeMap<String, Meaning>,
+    /// What counts as evidence against a usage policy.
+    pub usage: Usage,
     /// Records to leave out.
     pub drop: Vec<DropRule>,
     /// Whether `event.original` holds the line. A line that does not parse keeps it in any case.
@@ -87,6 +89,7 @@ impl Settings {
             format,
             time_zone: TimeZone::UTC,
             outbounds: BTreeMap::new(),
+            usage: Usage::default(),
             drop: Vec::new(),
             keep_original: true,
             json: None,

@@ -75,7 +75,8 @@ fn level<'a>(record: &mut Record<'a>, message: &'a [u8]) -> &'a [u8] {
         record.name(Field::LogLevel, level);
         rest = &rest[prefix.len()..];
     }
-    rest
+    // FreeBSD builds the library with another prefix for its names.
+    rest.strip_prefix(b"Fssh_").unwrap_or(rest)
 }
 
 impl<'a> Reader<'_, 'a> {
@@ -90,11 +91,28 @@ impl<'a> Reader<'_, 'a> {
             .or_else(|| {
                 let Simple { action, outcome, category, .. } = simple(text)?;
                 self.says(action, *outcome, category, "\"info\"");
-                if let Some(peer) = Peer::last(text) {
-                    peer.set(self.record);
-                }
+                self.ends(action, text);
                 Some(())
             })
+    }
+
+    /// The ends that a message names: as a rule the client is the last.
+    fn ends(&mut self, action: &str, text: &'a [u8]) {
+        let Some(last) = Peer::last(text) else { return };
+        match action {
+            // "Bind to port 22 on 0.0.0.0 failed": no address stands before the port.
+            "listen-failed" => {}
+            "forward-failed" => super::host_log::destination(self.record, last.host, last.port),
+            "forward-refused" => {
+                if let Some(first) = text.strip_prefix(b"Received request from ").and_then(Peer::first) {
+                    first.set(self.record);
+                    if first.host.as_ptr() != last.host.as_ptr() {
+                        super::host_log::destination(self.record, last.host, last.port);
+                    }
+                }
+            }
+            _ => last.set(self.record),
+        }
     }
 
     fn says(&mut self, action: &'static str, outcome: Option<Outcome>, category: &'static str, types: &'static str) {
@@ -297,6 +315,9 @@ impl<'a> Reader<'_, 'a> {
         ] {
             if let Some(rest) = text.strip_prefix(begins) {
                 self.says(action, outcome, NETWORK, "\"connection\",\"end\"");
+                if matches!(rest, b"peer" | b"remote host") {
+                    return Some(());
+                }
                 let rest = match Peer::at_end(rest) {
                     Some(peer) if peer.port.is_some() || super::address::Version::of(peer.host).is_some() => rest,
                     // "…: Connection reset by peer"
@@ -415,12 +436,12 @@ impl<'a> Reader<'_, 'a> {
                 self.who(rest);
                 return Some(());
             }
-            let peer = Peer::first(rest)?;
+            self.says("connection", None, NETWORK, "\"connection\",\"start\"");
+            let Some(peer) = Peer::first(rest) else { return Some(()) };
             peer.set(self.record);
             if let Some(local) = peer.behind.strip_prefix(b" on ").and_then(Peer::first) {
                 super::host_log::destination(self.record, local.host, local.port);
             }
-            self.says("connection", None, NETWORK, "\"connection\",\"start\"");
             return Some(());
         }
         for (begins, action, outcome) in [
@@ -743,6 +764,15 @@ fn is_fingerprint(text: &[u8]) -> bool {
 fn key(waybill: &mut Object<'_>, method: &[u8], info: &[u8]) {
     if method != b"publickey" && method != b"hostbased" {
         waybill.text("info", info);
+        return;
+    }
+    if method == b"hostbased"
+        && let Some((shown, client)) = split(info, b", client user \"")
+        && let Some((user, host)) = rsplit(client, b"\", client host \"")
+    {
+        key(waybill, b"publickey", shown);
+        waybill.text("client_user", user);
+        waybill.text("client_host", host.strip_suffix(b"\"").unwrap_or(host));
         return;
     }
     let (shown, rest) = split(info, b" ID ").unwrap_or((info, b""));

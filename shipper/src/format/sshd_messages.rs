@@ -115,6 +115,21 @@ const ROWS: &[Simple] = &[
     row("ssh_sandbox_violation: ", "sandbox-violation", Some(Error), PROCESS),
     row("privsep_preauth: ", "monitor-problem", Some(Error), PROCESS),
     row("login_get_lastlog: ", "session-problem", Some(Error), SESSION),
+    row("session_pty_req: ", "session-problem", Some(Error), SESSION),
+    row("openpty: ", "session-problem", Some(Error), SESSION),
+    row("no more sessions", "session-problem", Some(Error), SESSION),
+    row("Failed to allocate internet-domain X11 display socket", "forward-failed", Some(Error), NETWORK),
+    row("bind [", "forward-failed", Some(Error), NETWORK),
+    row("Allocated port ", "forward-listening", Some(Success), NETWORK),
+    row("Authorized to ", "principal-authorized", Some(Success), AUTHENTICATION),
+    row("Login attempt for nonexistent user", "invalid-user", Some(Deny), AUTHENTICATION),
+    row("Unsupported KEX algorithm", "negotiation-failed", Some(Error), NETWORK),
+    row("Hm, kex protocol error", "protocol-error", Some(Error), NETWORK),
+    row("bad ssh packet length", "protocol-error", Some(Error), NETWORK),
+    row("userauth_finish: ", "connection-failed", Some(Error), NETWORK),
+    row("PAM: pam_", "pam-problem", Some(Error), SESSION),
+    row("main: sshd: ", "configuration-problem", None, CONFIGURATION),
+    row("/etc/ssh/sshd_config", "configuration-problem", None, CONFIGURATION),
 ];
 
 /// The row of a message.

@@ -45,6 +45,14 @@ pub(super) fn parse<'a>(record: &mut Record<'a>, message: &'a [u8], detail: &mut
     let text = message.trim_ascii();
     // In sudo's own file the date is followed by " : ".
     let text = text.strip_prefix(b": ").map_or(text, <[u8]>::trim_ascii_start);
+    if let Some(reason) = text.strip_prefix(b"pam_authenticate: ") {
+        record.name(Field::EventAction, "sudo-refused");
+        record.set(Field::EventReason, reason);
+        record.set(Field::Message, text);
+        record.dataset = "sudo";
+        (record.category, record.types, record.outcome) = (AUTHENTICATION, "\"start\"", Some(Deny));
+        return true;
+    }
     let Some((name, rest)) = split(text, b" : ") else { return false };
     // The colon separates the fields of passwd, so no name has one.
     if name.is_empty() || name.len() > 256 || name.contains(&b':') {

@@ -184,8 +184,10 @@ fn tag(text: &[u8]) -> Option<Header<'_>> {
         return Some(Header { program: &text[1..5], message, ..Header::default() });
     }
     let head = &text[..text.len().min(LONGEST_TAG + 16)];
-    let end = head.iter().position(|byte| !(byte.is_ascii_alphanumeric() || b"-_./()@+~".contains(byte)))?;
+    let end = head.iter().position(|byte| !(byte.is_ascii_alphanumeric() || b"-_./()@+~=".contains(byte)))?;
     let (program, rest) = text.split_at(end);
+    // GDM calls itself "gdm-password]".
+    let rest = if rest.starts_with(b"][") { &rest[1..] } else { rest };
     if end == 0 || end > LONGEST_TAG {
         return None;
     }

@@ -28,7 +28,18 @@ pub(super) fn parse<'a>(
             || v2ray_error::untagged(record, message)
     } else {
         v2ray_error::untagged(record, line)
+            || behind_runtime(line).is_some_and(|text| v2ray_error::untagged(record, text))
     };
+}
+
+/// What stands behind the time that a container's runtime prints, where a file has that and its source has no `envelope`:
+/// `2026-01-27T14:46:57.123Z stdout F Xray 26.3.27 (…`
+fn behind_runtime(line: &[u8]) -> Option<&[u8]> {
+    let blank = memchr::memchr(b' ', line).filter(|end| (20..=40).contains(end))?;
+    super::time::rfc3339(&line[..blank])?;
+    let text = &line[blank + 1..];
+    let marks: [&[u8]; 4] = [b"stdout F ", b"stderr F ", b"stdout P ", b"stderr P "];
+    Some(marks.iter().find_map(|mark| text.strip_prefix(*mark)).unwrap_or(text))
 }
 
 /// The date and what follows it. Supervisors (journald's and Docker's text output) put something before the date.
@@ -103,12 +114,13 @@ fn trimmed(name: &[u8]) -> &[u8] {
 ///
 /// Only the beginnings of its parts are looked at, and nothing behind `invalid domain name: `, which a client can choose.
 pub(super) fn refused_credential(reason: &[u8]) -> bool {
-    const REFUSALS: [&[u8]; 10] = [
+    const REFUSALS: [&[u8]; 11] = [
         b"invalid user",
         b"user do not exist",
         b"invalid request user id",
         b"invalid username or password",
         b"not a valid user",
+        b"failed to find user",
         b"failed to match an user",
         b"invalid protocol or invalid user",
         b"no matching auth method",

@@ -17,6 +17,10 @@ use super::v2ray::{chain, refused_credential};
 /// How Xray chose the outbound: the arrow in the detour. V2Ray prints none.
 const ROUTES: [(&[u8], &str); 3] = [(b" >> ", "default"), (b" -> ", "rule"), (b" ==> ", "forced")];
 
+/// What an outbound that refuses is called in the programs' own examples and by their panels, whatever its case. It means what the
+/// source says it means, if that says anything.
+const BLOCKS: [&[u8]; 5] = [b"block", b"blocked", b"blackhole", b"reject", b"deny"];
+
 /// Reads what follows the date. False, and nothing set, if it is no access line.
 pub(super) fn parse<'a>(
     record: &mut Record<'a>,
@@ -91,6 +95,7 @@ fn accepted<'a>(record: &mut Record<'a>, rest: &'a [u8], outbounds: &[(String, M
     match outbounds.iter().find(|(tag, _)| tag.as_bytes() == outbound).map(|(_, meaning)| meaning) {
         Some(Meaning::Deny) => record.outcome = Some(Outcome::Deny),
         Some(Meaning::Drop) => record.noise = true,
+        None if BLOCKS.iter().any(|name| outbound.eq_ignore_ascii_case(name)) => record.outcome = Some(Outcome::Deny),
         Some(Meaning::Allow) | None => {}
     }
 }

@@ -12,7 +12,7 @@ use super::object::Object;
 use super::record::{Field, Record, Side};
 use super::settings::Outcome;
 use super::v2ray::{chain, component, refused_credential};
-use super::v2ray_dns;
+use super::{go_stack, v2ray_dns};
 
 const LEVELS: [(&[u8], &str); 5] = [
     (b"[Info] ", "info"),
@@ -23,9 +23,15 @@ const LEVELS: [(&[u8], &str); 5] = [
 ];
 
 /// Messages that name an address: how they begin, what that is, and which end it is.
-const ADDRESSES: [(&[u8], &str, Side); 19] = [
+const ADDRESSES: [(&[u8], &str, Side); 25] = [
     (b"received request for ", "request", Side::Destination),
     (b"tunnelling request to ", "request", Side::Destination),
+    (b"tunneling request to ", "request", Side::Destination),
+    (b"dispatching request to ", "request", Side::Destination),
+    (b"UDP Connect request to ", "request", Side::Destination),
+    (b"failed to dispatch request to ", "dial-failed", Side::Destination),
+    (b"failed to dial to ", "dial-failed", Side::Destination),
+    (b"REALITY: processed invalid connection from ", "probe", Side::Source),
     (b"TCP Connect request to ", "request", Side::Destination),
     (b"handling DNS traffic to ", "request", Side::Destination),
     (b"default route for ", "route", Side::Destination),
@@ -46,9 +52,13 @@ const ADDRESSES: [(&[u8], &str, Side); 19] = [
 ];
 
 /// Messages without an address that are worth a name.
-const ACTIONS: [(&[u8], &str); 6] = [
+const ACTIONS: [(&[u8], &str); 10] = [
     (b"listening ", "listen"),
     (b"failed to accepted raw connections", "accept-failed"),
+    (b"failed to accept raw connections", "accept-failed"),
+    (b"non existing tag", "outbound-missing"),
+    (b"non existing outTag", "outbound-missing"),
+    (b"fallback starts", "fallback"),
     (b"failed to process outbound traffic", "outbound-failed"),
     (b"failed to validate path", "invalid-path"),
     (b"failed to read http request", "invalid-request"),
@@ -149,8 +159,20 @@ fn describe<'a>(record: &mut Record<'a>, message: &'a [u8], inner: bool, waybill
     if let Some((prefix, action, side)) = ADDRESSES.iter().find(|(prefix, ..)| message.starts_with(prefix)) {
         let rest = &message[prefix.len()..];
         // Some go on: "…, local endpoint …", "… at server UDP:…".
-        let end = [&b", "[..], b" at server "].iter().filter_map(|mark| memchr::memmem::find(rest, mark)).min();
-        let endpoint = Endpoint::parse(&rest[..end.unwrap_or(rest.len())]);
+        let end =
+            [&b", "[..], b" at server ", b" via "].iter().filter_map(|mark| memchr::memmem::find(rest, mark)).min();
+        let mut address = &rest[..end.unwrap_or(rest.len())];
+        if *action == "probe" {
+            // "A:port: what was wrong with it". Whoever knows the key is not shown another server.
+            if let Some(at) = memchr::memmem::find(address, b": ") {
+                record.set(Field::EventReason, &rest[at + 2..]);
+                address = &rest[..at];
+            }
+            record.outcome = Some(Outcome::Deny);
+            record.category = "\"intrusion_detection\",\"network\"";
+            record.types = "\"connection\",\"denied\"";
+        }
+        let endpoint = Endpoint::parse(address);
         record.endpoint(*side, &endpoint);
         if let (Some(transport), Side::Destination) = (endpoint.transport, side) {
             record.name(Field::NetworkTransport, transport);
@@ -227,20 +249,48 @@ fn resource(record: &mut Record<'_>, last: &[u8]) {
 /// What is printed without a level: Go's own messages, a panic with its stack, the banner.
 pub(super) fn untagged<'a>(record: &mut Record<'a>, line: &'a [u8]) -> bool {
     let begins = |prefixes: &[&[u8]]| prefixes.iter().any(|prefix| line.starts_with(prefix));
-    if begins(&[b"panic: ", b"fatal error: ", b"runtime: ", b"[signal "]) {
+    let end = memchr::memchr(b'\n', line).unwrap_or(line.len());
+    let (first, below) = (line[..end].trim_ascii_end(), line[end..].trim_ascii());
+    if go_stack::is_death(first) || begins(&[b"[signal "]) {
         record.name(Field::EventAction, "panic");
         record.category = "\"process\"";
+        record.types = "\"end\"";
         record.outcome = Some(Outcome::Error);
-    } else if begins(&[b"goroutine ", b"created by ", b"\t/"]) || (line.ends_with(b")") && is_call(line)) {
+        record.kind = "alert";
+        record.set(Field::ErrorMessage, first);
+        if !below.is_empty() {
+            record.set(Field::ErrorStackTrace, below);
+        }
+        if first == b"fatal error: out of memory" || memchr::memmem::find(first, b"runtime: out of memory").is_some() {
+            record.name(Field::EventAction, "resource-memory");
+        }
+    } else if begins(&[b"Failed to start: ", b"main: failed ", b"Failed to run: "]) {
+        record.name(Field::EventAction, "start-failed");
+        record.category = "\"process\"";
+        record.types = "\"start\"";
+        record.outcome = Some(Outcome::Error);
+        let reason = line.strip_prefix(b"Failed to start: ").unwrap_or(line);
+        record.set(Field::ErrorMessage, chain(reason).last().unwrap_or(reason));
+        resource(record, chain(reason).last().unwrap_or(reason));
+    } else if begins(&[b"Configuration OK", b"Using confdir from ", b"Using config from ", b"Reading config: "]) {
+        record.name(Field::EventAction, "configuration");
+        record.category = "\"configuration\"";
+        record.types = "\"info\"";
+    } else if begins(&[b"exit status "]) {
+        record.name(Field::EventAction, "stopped");
+        record.category = "\"process\"";
+        record.types = "\"end\"";
+    } else if go_stack::is_stack(line) {
         record.name(Field::EventAction, "panic-stack");
         record.category = "\"process\"";
         record.types = "\"info\"";
-    } else if begins(&[b"Xray ", b"V2Ray "]) && memchr::memchr(b'(', line).is_some()
-        || begins(&[b"A unified platform for anti-censorship"])
-    {
+    } else if go_stack::is_banner(first) || begins(&[go_stack::SLOGAN]) {
         record.name(Field::EventAction, "banner");
         record.category = "\"process\"";
-        record.types = "\"info\"";
+        record.types = "\"start\"";
+        if let Some(version) = first.split(|byte| *byte == b' ').nth(1).filter(|_| !begins(&[go_stack::SLOGAN])) {
+            record.set(Field::ServiceVersion, version);
+        }
     } else if let Some(message) = line.strip_prefix(b"http: ") {
         record.category = "\"network\"";
         record.outcome = Some(Outcome::Error);
@@ -255,17 +305,8 @@ pub(super) fn untagged<'a>(record: &mut Record<'a>, line: &'a [u8]) -> bool {
         return false;
     }
     record.dataset = "v2ray.error";
-    record.set(Field::Message, line);
+    record.set(Field::Message, first);
     true
-}
-
-/// `github.com/xtls/xray-core/main.main.func1(0xc000)` of a stack.
-fn is_call(line: &[u8]) -> bool {
-    memchr::memchr(b'(', line).is_some_and(|open| {
-        let name = &line[..open];
-        memchr::memchr(b'.', name).is_some()
-            && name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"./_-*%".contains(byte))
-    })
 }
 
 #[cfg(test)]

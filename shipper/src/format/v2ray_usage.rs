@@ -11,14 +11,12 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::object::Object;
 use super::record::{Field, Record};
-use super::settings::Outcome;
+use super::settings::{self, Outcome};
 
 /// Ports that trackers and clients of BitTorrent use by default.
 const PORTS: [u16; 15] = [6881, 6882, 6883, 6884, 6885, 6886, 6887, 6888, 6889, 6969, 1337, 2710, 451, 51413, 8999];
 /// Ports of services that talk to many addresses: STUN and TURN, push services, tunnels, and Windows' updates.
 const BUSY: [u16; 12] = [1194, 3478, 3479, 5222, 5223, 5228, 5349, 7680, 8080, 8443, 19302, 51820];
-/// Different addresses on high ports in a minute that are too many for anything else.
-const MANY: u32 = 40;
 /// Users that are watched at once.
 const USERS: usize = 4096;
 const MINUTE: i64 = 60_000_000_000;
@@ -43,60 +41,109 @@ struct Minute {
     seen: [u64; 4],
 }
 
-/// Adds what a record is evidence of.
-pub(super) fn check(record: &Record<'_>, fan_out: &mut FanOut, detail: &mut Vec<u8>) {
-    if record.get(Field::EventAction) != Some(b"accepted") {
-        return;
-    }
-    let mut reasons = [""; 6];
-    let mut count = 0;
-    let mut worth = 0;
-    let mut add = |reason: &'static str, value: Worth| {
-        reasons[count] = reason;
-        count += 1;
-        worth += if value == Worth::Strong { 2 } else { 1 };
-    };
-    let outbound = record.get(Field::ObserverEgress).unwrap_or_default();
-    if contains(outbound, b"torrent") || matches!(outbound, b"bt" | b"BT" | b"block-bt" | b"block_bt") {
-        add("outbound", Worth::Strong);
-    }
-    let host = record.get(Field::DestinationDomain).unwrap_or_default();
-    match tracker(host) {
-        Some(Worth::Strong) => add("torrent-host", Worth::Strong),
-        Some(Worth::Weak) => add("tracker-host", Worth::Weak),
-        None => {}
-    }
-    let port = record.get(Field::DestinationPort).and_then(number).unwrap_or_default();
-    if PORTS.contains(&port) {
-        add("torrent-port", Worth::Weak);
-    }
-    if announces(record) {
-        add("announce", Worth::Strong);
-    }
-    let addresses = fan_out.count(record, port);
-    if addresses >= MANY {
-        add("fan-out", Worth::Weak);
-        // So many peers on a port of BitTorrent are no coincidence; so many at all are worth a look.
-        worth += 1;
-    }
-    let refused = record.outcome == Some(Outcome::Deny);
-    let torrent = worth >= 2;
-    if !torrent && !refused {
-        return;
-    }
-    let mut usage = Object::member_after(detail, "usage");
-    if torrent {
-        usage.text("category", b"bittorrent");
-        usage.text("confidence", if worth > 2 || reasons[..count] != ["fan-out"] { b"high" } else { b"low" });
-        usage.texts("reasons", reasons[..count].iter().map(|reason| reason.as_bytes()));
-        if addresses >= MANY {
-            usage.value("addresses").extend_from_slice(itoa::Buffer::new().format(addresses).as_bytes());
+/// What counts as evidence: the lists of this module and what the source adds to them.
+#[derive(Debug)]
+pub(super) struct Usage {
+    forbidden: Vec<Vec<u8>>,
+    outbounds: Vec<Vec<u8>>,
+    ports: Vec<u16>,
+    /// Different addresses on high ports in a minute that are too many for anything else.
+    many: u32,
+    except_ports: Vec<u16>,
+    except_hosts: Vec<Vec<u8>>,
+}
+
+impl Usage {
+    pub(super) fn new(settings: &settings::Usage) -> Self {
+        let texts = |list: &[String]| list.iter().map(|text| text.as_bytes().to_vec()).collect();
+        Self {
+            forbidden: texts(&settings.hosts),
+            outbounds: texts(&settings.outbounds),
+            ports: PORTS.iter().chain(&settings.ports).copied().collect(),
+            many: if settings.fan_out == 0 { u32::MAX } else { settings.fan_out },
+            except_ports: BUSY.iter().chain(&settings.except_ports).copied().collect(),
+            except_hosts: texts(&settings.except_hosts),
         }
-    } else {
-        usage.text("category", b"refused-destination");
-        usage.text("confidence", b"high");
-        usage.texts("reasons", [&b"outbound"[..]].into_iter());
     }
+
+    /// Adds what a record is evidence of.
+    pub(super) fn check(&self, record: &Record<'_>, fan_out: &mut FanOut, detail: &mut Vec<u8>) {
+        if record.get(Field::EventAction) != Some(b"accepted") {
+            return;
+        }
+        let host = record.get(Field::DestinationDomain).unwrap_or_default();
+        if self.except_hosts.iter().any(|name| is_below(host, name)) {
+            return;
+        }
+        if self.forbidden.iter().any(|name| is_below(host, name)) {
+            let mut usage = Object::member_after(detail, "usage");
+            usage.text("category", b"forbidden-host");
+            usage.text("confidence", b"high");
+            usage.texts("reasons", [&b"host"[..]].into_iter());
+            return;
+        }
+        self.torrent(record, fan_out, host, detail);
+    }
+
+    fn torrent(&self, record: &Record<'_>, fan_out: &mut FanOut, host: &[u8], detail: &mut Vec<u8>) {
+        let mut reasons = [""; 6];
+        let mut count = 0;
+        let mut worth = 0;
+        let mut add = |reason: &'static str, value: Worth| {
+            reasons[count] = reason;
+            count += 1;
+            worth += if value == Worth::Strong { 2 } else { 1 };
+        };
+        let outbound = record.get(Field::ObserverEgress).unwrap_or_default();
+        if contains(outbound, b"torrent")
+            || matches!(outbound, b"bt" | b"BT" | b"block-bt" | b"block_bt")
+            || self.outbounds.iter().any(|tag| tag == outbound)
+        {
+            add("outbound", Worth::Strong);
+        }
+        match tracker(host) {
+            Some(Worth::Strong) => add("torrent-host", Worth::Strong),
+            Some(Worth::Weak) => add("tracker-host", Worth::Weak),
+            None => {}
+        }
+        let port = record.get(Field::DestinationPort).and_then(number).unwrap_or_default();
+        if self.ports.contains(&port) && !self.except_ports.contains(&port) {
+            add("torrent-port", Worth::Weak);
+        }
+        if announces(record) {
+            add("announce", Worth::Strong);
+        }
+        let addresses = fan_out.count(record, port, &self.except_ports);
+        if addresses >= self.many {
+            add("fan-out", Worth::Weak);
+            // So many peers on a port of BitTorrent are no coincidence; so many at all are worth a look.
+            worth += 1;
+        }
+        let refused = record.outcome == Some(Outcome::Deny);
+        let torrent = worth >= 2;
+        if !torrent && !refused {
+            return;
+        }
+        let mut usage = Object::member_after(detail, "usage");
+        if torrent {
+            usage.text("category", b"bittorrent");
+            usage.text("confidence", if worth > 2 || reasons[..count] != ["fan-out"] { b"high" } else { b"low" });
+            usage.texts("reasons", reasons[..count].iter().map(|reason| reason.as_bytes()));
+            if addresses >= self.many {
+                usage.value("addresses").extend_from_slice(itoa::Buffer::new().format(addresses).as_bytes());
+            }
+        } else {
+            usage.text("category", b"refused-destination");
+            usage.text("confidence", b"high");
+            usage.texts("reasons", [&b"outbound"[..]].into_iter());
+        }
+    }
+}
+
+/// Whether a host is of that name, or lies below it.
+fn is_below(host: &[u8], name: &[u8]) -> bool {
+    let Some(at) = host.len().checked_sub(name.len()) else { return false };
+    !name.is_empty() && host[at..].eq_ignore_ascii_case(name) && (at == 0 || host[at - 1] == b'.')
 }
 
 fn number(digits: &[u8]) -> Option<u16> {
@@ -134,9 +181,9 @@ fn announces(record: &Record<'_>) -> bool {
 
 impl FanOut {
     /// How many addresses the record's user has connected to in the record's minute; 0 if this one does not count.
-    fn count(&mut self, record: &Record<'_>, port: u16) -> u32 {
+    fn count(&mut self, record: &Record<'_>, port: u16, except: &[u16]) -> u32 {
         let (Some(address), Some(time)) = (record.get(Field::DestinationIp), record.time) else { return 0 };
-        if port < 1024 || BUSY.contains(&port) {
+        if port < 1024 || except.contains(&port) {
             return 0;
         }
         let Some(user) = record.get(Field::UserName).or_else(|| record.get(Field::SourceAddress)) else { return 0 };
@@ -203,6 +250,30 @@ mod tests {
         assert_eq!(refused, json!({"category": "refused-destination", "confidence": "high", "reasons": ["outbound"]}));
     }
 
+    #[test]
+    fn a_source_says_what_counts() {
+        let line = |rest: &str| {
+            let mut settings = gateway(Kind::V2RayAccess);
+            settings.usage = settings::Usage {
+                hosts: vec!["casino.example".to_owned()],
+                outbounds: vec!["p2p".to_owned()],
+                ports: vec![12345],
+                except_ports: vec![6881],
+                except_hosts: vec!["tracker.linux.example".to_owned()],
+                ..settings::Usage::default()
+            };
+            let line = format!("2026/11/21 22:57:08 192.0.2.1:5 accepted {rest}");
+            encode(&settings, line.as_bytes()).1.unwrap()["waybill"]["usage"].clone()
+        };
+        let forbidden = json!({"category": "forbidden-host", "confidence": "high", "reasons": ["host"]});
+        assert_eq!(line("tcp:www.CASINO.example:443 [direct]"), forbidden);
+        assert_eq!(line("tcp:notcasino.example:443 [direct]"), Value::Null);
+        assert_eq!(line("tcp:a.test:443 [p2p]")["reasons"], json!(["outbound"]));
+        assert_eq!(line("udp:tracker.example:12345 [direct]")["reasons"], json!(["tracker-host", "torrent-port"]));
+        assert_eq!(line("udp:tracker.example:6881 [direct]"), Value::Null);
+        assert_eq!(line("http://tracker.linux.example/announce?info_hash=%aa [direct]"), Value::Null);
+    }
+
     fn fan_out(port: u16, seconds: usize) -> Vec<Value> {
         let mut encoder = Encoder::new(&gateway(Kind::V2RayAccess), &info()).unwrap();
         (0..60)
@@ -241,7 +312,7 @@ mod tests {
             record.set(Field::UserName, user.as_bytes());
             record.set(Field::DestinationIp, b"198.51.100.7");
             record.time = Some(number as i64 * MINUTE / 10_000);
-            fan_out.count(&record, 23456);
+            fan_out.count(&record, 23456, &[]);
         }
         assert!(fan_out.users.len() <= USERS);
     }

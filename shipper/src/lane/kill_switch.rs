@@ -51,6 +51,8 @@ pub struct Switch {
     pub reason: String,
     /// Who asked for it.
     pub requested_by: String,
+    /// Someone held that name against the user who asked.
+    pub verified: bool,
 }
 
 /// The number in [`SwitchRecord::mode`].

@@ -14,6 +14,7 @@ use crate::lane::kill_switch::{Effect, Scope, Switch};
 use crate::rotate::retain::Bounds;
 use crate::source::envelope::Envelope;
 use crate::source::pattern::Pattern;
+use crate::source::receive::{self, Listen};
 
 /// What a document comes to.
 #[derive(Debug)]
@@ -30,19 +31,19 @@ pub struct Resolved {
 
 /// Resolves a policy's text. `state_dir` is where the default archive lives; `archive` moves it (`WAYBILL_FILE`).
 pub fn resolve(text: &str, state_dir: Option<&Path>, archive: Option<&Path>) -> Resolved {
-    let Document { name, generation, spec, mut findings, switches } = crds::read(text);
+    let Document { name, generation, authors_verified, spec, mut findings, switches } = crds::read(text);
     let generation = generation.unwrap_or_default();
-    let lifted = with_state(&switches, false);
-    let switches = with_state(&switches, true);
+    let lifted = with_state(&switches, false, authors_verified);
+    let switches = with_state(&switches, true, authors_verified);
     let Some(spec) = spec else { return Resolved { plan: None, findings, generation, switches } };
+    let state_dir = state_dir.map_or_else(|| Path::new("/var/lib/waybill").join(&name), Path::to_owned);
     let mut sources = Vec::new();
     for (index, source) in spec.sources.iter().enumerate() {
-        match resolve_source(source, &format!("spec.sources[{index}]"), &mut findings) {
+        match resolve_source(source, &format!("spec.sources[{index}]"), &state_dir, &mut findings) {
             Ok(plan) => sources.push(plan),
             Err(finding) => findings.push(finding),
         }
     }
-    let state_dir = state_dir.map_or_else(|| Path::new("/var/lib/waybill").join(&name), Path::to_owned);
     let default_path = archive.map_or_else(|| state_dir.join("archive/audit.log"), Path::to_owned);
     let mut sinks = Vec::new();
     for (index, sink) in spec.sinks.iter().enumerate() {
@@ -82,11 +83,11 @@ pub fn resolve(text: &str, state_dir: Option<&Path>, archive: Option<&Path>) -> 
 /// Reads kill switches that are ordered apart from a policy's document. They are written like one, of which the generation and the
 /// switches count; `None` if there is no generation in it.
 pub fn notice(text: &str) -> Option<Notice> {
-    let Document { generation, switches, .. } = crds::read(text);
+    let Document { generation, switches, authors_verified, .. } = crds::read(text);
     Some(Notice {
         generation: generation?,
-        switches: with_state(&switches, true),
-        lifted: with_state(&switches, false),
+        switches: with_state(&switches, true, authors_verified),
+        lifted: with_state(&switches, false, authors_verified),
     })
 }
 
@@ -105,7 +106,7 @@ fn skipped(path: &str, message: impl Into<String>, remedy: &str) -> Finding {
 }
 
 /// The switches of a document that are engaged, or that are not.
-fn with_state(switches: &crds::Switches, engaged: bool) -> Vec<Switch> {
+fn with_state(switches: &crds::Switches, engaged: bool, verified: bool) -> Vec<Switch> {
     let mut out = Vec::new();
     let mut take = |scope: Scope, switch: &crds::KillSwitch| {
         if switch.engaged == engaged {
@@ -115,6 +116,7 @@ fn with_state(switches: &crds::Switches, engaged: bool) -> Vec<Switch> {
                 effect,
                 reason: switch.reason.clone(),
                 requested_by: switch.requested_by.clone(),
+                verified,
             });
         }
     };
@@ -126,13 +128,21 @@ fn with_state(switches: &crds::Switches, engaged: bool) -> Vec<Switch> {
     out
 }
 
-fn resolve_source(source: &crds::Source, path: &str, findings: &mut Vec<Finding>) -> Result<SourcePlan, Finding> {
-    let Some(file) = &source.file else {
-        return Err(skipped(
-            path,
-            format!("source {} is of type Syslog, which this release does not have", source.name),
-            "read the files that the program writes, with type File",
-        ));
+fn resolve_source(
+    source: &crds::Source,
+    path: &str,
+    state_dir: &Path,
+    findings: &mut Vec<Finding>,
+) -> Result<SourcePlan, Finding> {
+    let listen = listen(source, path, state_dir)?;
+    let received = listen.as_ref().map(|listen| crds::FileSource {
+        paths: vec![format!("{}/*.log", listen.folder.display())],
+        exclude: Vec::new(),
+        envelope: crds::Envelope::None,
+        start_at: crds::StartAt::Oldest,
+    });
+    let Some(file) = source.file.as_ref().or(received.as_ref()) else {
+        return Err(error(path, "neither file nor syslog is there", "write the object that goes with the type"));
     };
     let rotation = rotation::resolve(source, path, findings);
     let compile = |field: &str, list: &[String]| -> Result<Vec<Pattern>, Finding> {
@@ -168,6 +178,7 @@ fn resolve_source(source: &crds::Source, path: &str, findings: &mut Vec<Finding>
         format: source.format,
         time_zone,
         outbounds: source.outbounds.clone(),
+        usage: source.usage.clone().unwrap_or_default(),
         drop: source.drop.clone(),
         keep_original: source.keep_original,
         json: source.json.clone(),
@@ -184,9 +195,26 @@ fn resolve_source(source: &crds::Source, path: &str, findings: &mut Vec<Finding>
         start_now: file.start_at == crds::StartAt::Now,
         settings,
         rotation,
-        retention: source.effective_retention().as_ref().map(bounds),
+        retention: match &listen {
+            Some(_) => Some(Bounds { max_files: receive::FILES, evict: true, ..Bounds::default() }),
+            None => source.effective_retention().as_ref().map(bounds),
+        },
         protect: source.protect.clone(),
+        listen,
     })
+}
+
+/// Where a source of type Syslog listens.
+fn listen(source: &crds::Source, path: &str, state_dir: &Path) -> Result<Option<Listen>, Finding> {
+    let Some(syslog) = source.syslog.as_ref().filter(|_| source.file.is_none()) else { return Ok(None) };
+    if syslog.transport == crds::ListenTransport::Tcp {
+        return Err(skipped(
+            &format!("{path}.syslog.transport"),
+            format!("source {} is to listen for TCP, which this release does not do", source.name),
+            "leave transport out: SoftEther sends UDP",
+        ));
+    }
+    Ok(Some(Listen::new(&source.name, &syslog.listen, state_dir)))
 }
 
 fn resolve_sink(

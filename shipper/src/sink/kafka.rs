@@ -20,6 +20,7 @@ mod window;
 
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::{Receiver, bounded};
 use rdkafka::error::RDKafkaErrorCode;
 use waybill_crds::Kafka;
 
@@ -46,6 +47,8 @@ const HOPE: Duration = Duration::from_secs(2);
 const STUCK: Duration = Duration::from_secs(300);
 /// … and has not even complained for so long hangs. It complains of an unreachable broker every 30 s.
 const SILENT: Duration = Duration::from_secs(90);
+/// How often the brokers are looked at while the library does not say why nothing is taken.
+const WONDER: Duration = Duration::from_secs(30);
 /// Bytes of messages in one batch: a little less than what a topic takes by default.
 const BATCH: usize = 1_000_000;
 
@@ -61,6 +64,9 @@ pub fn run(queue: Queue, settings: Kafka, context: Context) {
         batch: BATCH,
         backoff: Backoff::default(),
         cautious: false,
+        explained: false,
+        wondered: None,
+        diagnosis: None,
         looked: now,
         renewal: None,
         progress: now,
@@ -82,6 +88,12 @@ struct Shipping {
     backoff: Backoff,
     /// Nothing was taken since the last failure: one message at a time until something is.
     cautious: bool,
+    /// Since the last message that was taken, the producer named a cause.
+    explained: bool,
+    /// When the brokers were last looked at.
+    wondered: Option<Instant>,
+    /// What is found out of them.
+    diagnosis: Option<Receiver<Option<Failure>>>,
     looked: Instant,
     /// The secrets changed: a new producer takes over as soon as this one owes nothing, or at this instant.
     renewal: Option<Instant>,
@@ -230,6 +242,7 @@ impl Shipping {
             self.queue.healthy();
             self.backoff.reset();
             self.cautious = false;
+            self.explained = false;
             self.pending = None;
         }
         if let Some(failure) = failure {
@@ -263,13 +276,22 @@ impl Shipping {
         if self.window.flying() == 0 {
             return Ok(());
         }
-        if let Some(complaint) = producer.complaint() {
+        let complaint = producer.complaint();
+        if complaint.is_some() {
             self.complained = Instant::now();
+        }
+        // This one follows whatever brought down the last connection, which was told and says more.
+        let follows = |code| code == RDKafkaErrorCode::AllBrokersDown;
+        if let Some(complaint) = complaint.filter(|c| !(self.explained && follows(c.code))) {
+            self.explained = !follows(complaint.code);
             let failure = explain::complaint(&complaint, &self.settings, &self.context.secrets);
             if failure.is_held() {
                 self.queue.trouble(&failure);
             }
             self.pending = Some(failure);
+        }
+        if !self.explained && self.progress.elapsed() >= HOPE {
+            self.wonder();
         }
         if self.progress.elapsed() >= HOPE
             && let Some(failure) = self.pending.take_if(|f| !f.is_held())
@@ -283,6 +305,27 @@ impl Shipping {
             )));
         }
         Ok(())
+    }
+
+    /// Has the brokers looked at, now and then, in a thread of its own: a broker that does not answer may not keep a kill switch waiting.
+    fn wonder(&mut self) {
+        if let Some(found) = self.diagnosis.as_ref().and_then(|diagnosis| diagnosis.try_recv().ok()) {
+            self.diagnosis = None;
+            if let Some(failure) = found {
+                self.explained = true;
+                self.queue.trouble(&failure);
+                self.pending = None;
+            }
+        } else if self.wondered.is_none_or(|at| at.elapsed() >= WONDER) {
+            self.wondered = Some(Instant::now());
+            let (sender, receiver) = bounded(1);
+            let (settings, secrets) = (self.settings.clone(), self.context.secrets.clone());
+            let started = std::thread::Builder::new()
+                .name("diagnosis".into())
+                // If the sink is gone by then, nobody wants to know.
+                .spawn(move || sender.send(diagnose::brokers(&settings, &secrets)).is_ok());
+            self.diagnosis = started.is_ok().then_some(receiver);
+        }
     }
 
     /// Lets go of the producer. What it reported by then is settled, everything else is to be sent again.

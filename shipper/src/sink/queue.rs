@@ -171,6 +171,7 @@ impl Queue {
         health.retries += 1;
         health.trouble = Some(text);
         health.misconfigured = failure.is_held();
+        health.awaits_restart = failure.awaits_restart();
     }
 
     /// The deliveries are where they belong.
@@ -244,6 +245,7 @@ impl Queue {
     pub fn healthy(&mut self) {
         let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
         health.misconfigured = false;
+        health.awaits_restart = false;
         if health.trouble.take().is_some() {
             self.logged = None;
             tracing::info!(sink = self.name, "the sink works again");

@@ -18,6 +18,7 @@ const MAX: u64 = 1 << 20;
 #[derive(Debug, Clone, Default)]
 pub struct Secrets {
     dir: Option<PathBuf>,
+    in_pod: bool,
 }
 
 /// A secret's bytes. Shows itself in no error and no log.
@@ -44,7 +45,13 @@ pub struct Stamp(Vec<Option<[i64; 5]>>);
 impl Secrets {
     /// Secrets below a folder; without one every secret is missing.
     pub fn new(dir: Option<PathBuf>) -> Self {
-        Self { dir }
+        Self { dir, in_pod: false }
+    }
+
+    /// The same in a pod: a Secret that has no folder yet is mounted when the pod is made anew.
+    #[must_use]
+    pub fn in_pod(self, in_pod: bool) -> Self {
+        Self { in_pod, ..self }
     }
 
     /// Reads a secret whole: certificates and keys.
@@ -56,6 +63,9 @@ impl Secrets {
                 "start the agent with --secrets-dir",
             ));
         };
+        if self.in_pod && path.parent().is_some_and(|folder| !folder.exists()) {
+            return Err(Failure::AwaitingRestart { what: format!("{name}: this pod does not mount that Secret yet") });
+        }
         let read = std::fs::File::open(&path).and_then(|file| {
             let mut bytes = Vec::new();
             file.take(MAX + 1).read_to_end(&mut bytes)?;
@@ -130,6 +140,20 @@ mod tests {
         }
         assert!(Secrets::default().text(&key("password")).unwrap_err().to_string().contains("--secrets-dir"));
         assert!(!format!("{:?}", secrets.read(&key("password")).unwrap()).contains("pass"));
+    }
+
+    #[test]
+    fn a_secret_that_the_pod_does_not_mount_comes_with_its_next_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = Secrets::new(Some(dir.path().to_owned()));
+        assert!(!host.text(&key("password")).unwrap_err().awaits_restart());
+        let pod = host.in_pod(true);
+        let failure = pod.text(&key("password")).unwrap_err();
+        assert!(failure.is_held() && failure.awaits_restart(), "{failure}");
+        // An optional Secret that is not there is mounted as an empty folder: a person has to make it.
+        std::fs::create_dir(dir.path().join("es")).unwrap();
+        let failure = pod.text(&key("password")).unwrap_err();
+        assert!(failure.is_held() && !failure.awaits_restart(), "{failure}");
     }
 
     #[test]

@@ -357,7 +357,8 @@ impl Discovery {
         // An archive that is being written, of whatever agent.
         let temporary = path.file_name().is_some_and(|n| n.as_bytes().starts_with(TEMPORARY.as_bytes()));
         temporary
-            || self.own.iter().any(|o| path.starts_with(o))
+            // What the agent received lies with its state, and is there to be read.
+            || self.own.iter().any(|o| path.starts_with(o) && !path.starts_with(o.join(super::receive::FOLDER)))
             || self.own_stems.iter().any(|s| path.as_os_str().as_bytes().starts_with(s.as_os_str().as_bytes()))
     }
 }

@@ -6,7 +6,7 @@
 
 use std::ops::ControlFlow;
 
-use crate::format::Fragment;
+use crate::format::{self, Extent, Fragment, Kind};
 use crate::state::entry::{Open, Position};
 
 use super::envelope::{Envelope, Output};
@@ -21,6 +21,8 @@ pub enum Encoding {
     Utf16Le,
     /// UTF-16, most significant byte first.
     Utf16Be,
+    /// Bytes, of which a Go program's panic with its stacks is one record, and its banner another.
+    Stacked,
 }
 
 impl Encoding {
@@ -33,12 +35,19 @@ impl Encoding {
         }
     }
 
+    /// The same, for the lines of a format.
+    #[must_use]
+    pub fn of(self, format: Kind) -> Self {
+        if self == Self::Bytes && format::stacks(format) { Self::Stacked } else { self }
+    }
+
     /// The number in [`crate::state::entry::StreamRecord::encoding`].
     pub fn number(self) -> u32 {
         match self {
             Self::Bytes => 0,
             Self::Utf16Le => 1,
             Self::Utf16Be => 2,
+            Self::Stacked => 3,
         }
     }
 
@@ -47,6 +56,7 @@ impl Encoding {
         match number {
             1 => Self::Utf16Le,
             2 => Self::Utf16Be,
+            3 => Self::Stacked,
             _ => Self::Bytes,
         }
     }
@@ -194,7 +204,7 @@ fn next_line<'a>(rest: &'a [u8], bound: usize, encoding: Encoding, finished: boo
 /// Length of the first line's text and of the text with its terminator.
 fn newline(window: &[u8], encoding: Encoding) -> Option<(usize, usize)> {
     let (low, high) = match encoding {
-        Encoding::Bytes => {
+        Encoding::Bytes | Encoding::Stacked => {
             let at = memchr::memchr(b'\n', window)?;
             let content = if at > 0 && window[at - 1] == b'\r' { at - 1 } else { at };
             return Some((content, at + 1));
@@ -210,8 +220,8 @@ fn newline(window: &[u8], encoding: Encoding) -> Option<(usize, usize)> {
 
 fn decode<'a>(text: &'a [u8], encoding: Encoding, first: bool, scratch: &'a mut Vec<u8>) -> &'a [u8] {
     let big = match encoding {
-        Encoding::Bytes if first => return text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text),
-        Encoding::Bytes => return text,
+        Encoding::Bytes | Encoding::Stacked if first => return text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text),
+        Encoding::Bytes | Encoding::Stacked => return text,
         Encoding::Utf16Le => false,
         Encoding::Utf16Be => true,
     };
@@ -243,9 +253,19 @@ fn plain(
     let mut position = start;
     let bound = framing.line_bound();
     while let Some(rest) = buffer.get((position.offset - at) as usize..) {
-        let Some(line) = next_line(rest, bound, framing.encoding, finished) else {
+        let Some(mut line) = next_line(rest, bound, framing.encoding, finished) else {
             break;
         };
+        if framing.encoding == Encoding::Stacked && line.end == End::Newline && position.long.is_none() {
+            match format::extent(rest, bound, finished) {
+                Extent::Line => {}
+                Extent::Lines(bytes) => {
+                    let text = &rest[..bytes - 1];
+                    line = Line { text: text.strip_suffix(b"\r").unwrap_or(text), bytes, end: End::Newline };
+                }
+                Extent::Unknown => break,
+            }
+        }
         let offset = position.offset;
         let open = position.long.unwrap_or(Open { from: offset, line: offset, index: 0 });
         let goes_on = line.end == End::Bound;
@@ -515,6 +535,18 @@ mod tests {
             ends.sort_unstable();
             let whole = in_reads(&BYTES, &data, &[], finished);
             proptest::prop_assert_eq!(&whole, &in_reads(&BYTES, &data, &ends, finished));
+            let covered: u64 = whole.iter().map(|s| s.bytes).sum();
+            proptest::prop_assert!(!finished || covered == data.len() as u64);
+        }
+
+        #[test]
+        fn reads_do_not_matter_for_stacks(lines in proptest::collection::vec("(panic: x|goroutine 7 \\[x\\]:|a.b\\(\\)|\t/x.go:1|Xray 1 \\(x\\)|A unified platform for anti-censorship||2026/01/01 x)", 0..14), mut ends in proptest::collection::vec(0usize..400, 0..8), finished: bool) {
+            let framing = Framing { encoding: Encoding::Stacked, bound: 64, ..BYTES };
+            let data = lines.join("\n").into_bytes();
+            ends.iter_mut().for_each(|e| *e = (*e).min(data.len()));
+            ends.sort_unstable();
+            let whole = in_reads(&framing, &data, &[], finished);
+            proptest::prop_assert_eq!(&whole, &in_reads(&framing, &data, &ends, finished));
             let covered: u64 = whole.iter().map(|s| s.bytes).sum();
             proptest::prop_assert!(!finished || covered == data.len() as u64);
         }

@@ -8,7 +8,7 @@ import org.opensearch.common.settings.Settings;
 import org.opensearch.node.InternalSettingsPreparer;
 import org.opensearch.plugins.Plugin;
 
-/** One OpenSearch node on 127.0.0.1 until SIGTERM. usage: Node FOLDER PORT [setting=value ...] */
+/** One OpenSearch node on 127.0.0.1 until SIGTERM or the end of stdin. usage: Node FOLDER PORT [setting=value ...] */
 public final class Node {
     /** What a distribution would load; those that are not among the jars are left out. */
     private static final List<String> MODULES = List.of(
@@ -49,7 +49,10 @@ public final class Node {
         }));
         node.start();
         System.out.println("started");
-        Thread.currentThread().join();
+        while (System.in.read() >= 0) {
+            // Only the end counts: whoever started it is gone.
+        }
+        System.exit(0);
     }
 
     private static Path made(Path home, String name) throws Exception {

@@ -131,6 +131,12 @@ impl<'a> PolicyScene<'a> {
         daemon_set_pods(&self.agents, &format!("waybill-{}", self.name), self.site.nodes().len())
     }
 
+    /// The pods were made anew, as they should be: from now on they are the ones that must stay.
+    pub fn renewed(&mut self) -> Result<()> {
+        self.starts = starts(&self.pods()?)?;
+        Ok(())
+    }
+
     /// Fails if any agent was restarted since the beginning.
     pub fn untouched(&self) -> Result<()> {
         let now = starts(&self.pods()?)?;

@@ -1,6 +1,6 @@
 //! A namespace of a test's own.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -18,12 +18,14 @@ pub struct Site {
 
 /// Runs a test in a namespace of its own; where it fails, what the cluster knows about it is printed.
 pub fn within(name: &str, test: impl FnOnce(&Site) -> Result<()>) -> Result<()> {
+    let began = Instant::now();
     let site = Site::new(name)?;
     let verdict = test(&site).with_context(|| format!("{name}: see the dump above"));
     if verdict.is_err() {
         dump::all(&site.cluster);
     }
     let gone = site.cluster.kubectl().run(&["delete", "namespace", &site.namespace, "--wait=false"]);
+    println!("SPENT {:.0}s: {name}", began.elapsed().as_secs_f64());
     verdict.and(gone.map(|_| ()))
 }
 

@@ -4,9 +4,9 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
-use super::Cluster;
 use super::cluster::{error, matching};
-use super::server::{Answer, Request};
+use super::{Answer, Cluster};
+use crate::web::Request;
 
 /// The longest `_id`, in bytes.
 const ID: usize = 512;

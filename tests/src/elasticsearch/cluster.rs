@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::server::{Answer, Request};
-use super::{Cluster, Stream, bulk};
+use super::{Answer, Cluster, Stream, bulk};
+use crate::web::Request;
 
 /// The types of fields that Elasticsearch and OpenSearch share.
 const TYPES: [&str; 7] = ["keyword", "long", "ip", "date", "boolean", "text", "object"];

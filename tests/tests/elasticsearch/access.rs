@@ -9,14 +9,14 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use waybill_tests::certificates::Authority;
 use waybill_tests::elasticsearch::Elasticsearch;
-use waybill_tests::opensearch::{OpenSearch, free_port};
+use waybill_tests::opensearch::OpenSearch;
 use waybill_tests::policy::{self, Policy, with};
 use waybill_tests::room::{self, Room};
 use waybill_tests::shipment::Shipment;
 use waybill_tests::skip;
 use waybill_tests::wait::{await_true, holds_for};
 
-use super::STREAM;
+use super::{STREAM, judge};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -46,26 +46,11 @@ fn set_up(shipment: &Shipment, room: &Room) -> Result<String> {
     Ok(said)
 }
 
-/// What the double's data stream holds.
-fn arrived(double: &Elasticsearch) -> Vec<(String, Value)> {
-    let cluster = double.cluster();
-    cluster.streams.get(STREAM).into_iter().flat_map(|s| s.indices.clone()).flat_map(|(_, all)| all).collect()
-}
-
 /// What `check --probe` says of the sink, which must be that something is wrong.
-fn complaint(shipment: &Shipment, room: &Room) -> Result<String> {
-    let (well, said) = probe(shipment, room)?;
+fn complaint(shipment: &Shipment) -> Result<String> {
+    let (well, said) = shipment.probe()?;
     ensure!(!well, "the probe finds nothing wrong: {said}");
     Ok(said)
-}
-
-fn probe(shipment: &Shipment, room: &Room) -> Result<(bool, String)> {
-    let (policy, secrets) = (room.policy().display().to_string(), room.path().join("secrets").display().to_string());
-    let root = room.path().display().to_string();
-    let (well, said) =
-        shipment.waybill(&["check", "--probe", "-f", &policy, "--secrets-dir", &secrets, "--read-root", &root])?;
-    let line = said.lines().find(|line| line.starts_with("sink search:")).context(said.clone())?;
-    Ok((well, line.to_owned()))
 }
 
 #[test]
@@ -113,10 +98,10 @@ fn setup_on_elasticsearch_and_an_agent_that_may_only_create_documents() -> Resul
         shipment.agent.start()?;
         shipment.settle()?;
         ensure!(shipment.agent.log()?.contains("may not read"), "the log does not say what the login may not do");
-        let (well, said) = probe(&shipment, room)?;
+        let (well, said) = shipment.probe()?;
         ensure!(well, "{said}");
         shipment.stop()?;
-        shipment.judge(arrived(&double))?;
+        judge(&shipment, double.documents(STREAM))?;
         let offences = double.cluster().offences.clone();
         ensure!(offences.is_empty(), "{offences:?}");
         Ok(())
@@ -148,21 +133,21 @@ fn a_wrong_password_holds_the_lane_until_the_file_is_corrected() -> Result<()> {
         shipment.secret("es", "password", "wrong-and-secret")?;
         shipment.write(500)?;
         shipment.agent.start()?;
-        shipment.await_trouble(true, "correct the user name, or the password in secret es, key password")?;
-        let said = complaint(&shipment, room)?;
+        shipment.await_trouble(true, &["correct the user name, or the password in secret es, key password"])?;
+        let said = complaint(&shipment)?;
         ensure!(said.contains("401") && said.contains("secret es, key password"), "{said}");
         shipment.secret("es", "password", "right\n")?;
         shipment.settle()?;
         // It expires while the agent runs.
         double.cluster().login = Some("Basic nobody".to_owned());
         shipment.write(500)?;
-        shipment.await_trouble(true, "401")?;
+        shipment.await_trouble(true, &["401"])?;
         double.cluster().login = Some("Basic d2F5YmlsbDpyaWdodA==".to_owned());
         shipment.settle()?;
         let log = shipment.agent.log()? + &shipment.agent.asker().metrics()? + &shipment.status()?.to_string();
         ensure!(!log.contains("wrong-and-secret") && !log.contains("d2F5YmlsbDp3cm9uZy"), "a secret was told");
         shipment.stop()?;
-        shipment.judge(arrived(&double))
+        judge(&shipment, double.documents(STREAM))
     })
 }
 
@@ -177,14 +162,12 @@ fn a_role_that_loses_its_right_for_a_while_loses_nothing() -> Result<()> {
         shipment.settle()?;
         double.cluster().privileges = BTreeSet::from(["monitor".to_owned()]);
         shipment.write(20_000)?;
-        shipment.await_trouble(true, "create_doc")?;
-        holds_for("nothing is refused", Duration::from_secs(1), || {
-            Ok(shipment.account()?.term("refused").records == 0)
-        })?;
+        shipment.await_trouble(true, &["create_doc"])?;
+        holds_for("nothing is refused", Duration::from_secs(1), || Ok(shipment.refused()? == 0))?;
         double.cluster().privileges.clear();
         shipment.settle()?;
         shipment.stop()?;
-        shipment.judge(arrived(&double))
+        judge(&shipment, double.documents(STREAM))
     })
 }
 
@@ -192,7 +175,7 @@ fn a_role_that_loses_its_right_for_a_while_loses_nothing() -> Result<()> {
 fn what_only_the_failure_store_took_is_a_dead_letter() -> Result<()> {
     room::within("es-failure-store", |room| {
         let double = Elasticsearch::start()?;
-        let pattern = format!("{}/app/app*", room.logs().display());
+        let pattern = Shipment::pattern(room);
         let source = policy::source("app", &pattern, "Text");
         let policy = Policy::new("failures").source(source).sink(sink(&double.url()));
         let mut shipment = Shipment::with(room, &policy, "search")?;
@@ -201,14 +184,14 @@ fn what_only_the_failure_store_took_is_a_dead_letter() -> Result<()> {
         double.cluster().refused_text = Some("poison".to_owned());
         shipment.agent.start()?;
         shipment.write(100)?;
-        shipment.line("a line with poison in it")?;
+        shipment.lines(&["a line with poison in it"])?;
         shipment.write(100)?;
         shipment.settle()?;
-        ensure!(shipment.account()?.term("refused").records == 1);
+        ensure!(shipment.refused()? == 1);
         ensure!(double.cluster().streams[STREAM].failures.len() == 1);
         shipment.agent.stop()?;
-        shipment.lines.retain(|line| !line.contains("poison"));
-        shipment.judge(arrived(&double))
+        shipment.logs.except(|line| line.ends_with(b"poison in it"));
+        judge(&shipment, double.documents(STREAM))
     })
 }
 
@@ -226,7 +209,7 @@ fn items_that_are_refused_at_random_for_a_while_all_arrive() -> Result<()> {
         shipment.settle()?;
         ensure!(shipment.status()?["retries"].as_u64() > Some(0), "nothing was tried again");
         shipment.stop()?;
-        shipment.judge(arrived(&double))
+        judge(&shipment, double.documents(STREAM))
     })
 }
 
@@ -249,73 +232,20 @@ fn mutual_tls_and_certificates_that_are_replaced() -> Result<()> {
         put(&shipment, "ca.crt", &stranger.certificate())?;
         shipment.write(500)?;
         shipment.agent.start()?;
-        shipment.await_trouble(true, "unknown authority")?;
+        shipment.await_trouble(true, &["unknown authority"])?;
         put(&shipment, "ca.crt", &authority.certificate())?;
         shipment.settle()?;
         let other = stranger.sign("client", "DNS:client")?;
         put(&shipment, "tls.crt", &other.certificate)?;
         shipment.write(10)?;
-        shipment.await_trouble(true, "do not go together")?;
+        shipment.await_trouble(true, &["do not go together"])?;
         put(&shipment, "tls.key", &other.key)?;
-        shipment.await_trouble(true, "refuses the client certificate")?;
+        shipment.await_trouble(true, &["refuses the client certificate"])?;
         put(&shipment, "tls.crt", &client.certificate)?;
         put(&shipment, "tls.key", &client.key)?;
         shipment.settle()?;
         shipment.stop()?;
-        shipment.judge(arrived(&double))
-    })
-}
-
-#[test]
-fn each_typical_mistake_is_answered_by_one_clear_sentence() -> Result<()> {
-    room::within("es-probe", |room| {
-        let authority = Authority::new(&room.path().join("ca"))?;
-        let plain = Elasticsearch::start()?;
-        let secure = Elasticsearch::secure(&authority.sign("server", "DNS:localhost")?, None)?;
-        let expired = Elasticsearch::secure(&authority.sign_expired("expired", "DNS:localhost")?, None)?;
-        let other = Elasticsearch::secure(&authority.sign("other", "DNS:elsewhere.example")?, None)?;
-        let shipment = Shipment::new(room, sink(&plain.url()))?;
-        shipment.secret("es", "ca.crt", std::fs::read(authority.certificate())?)?;
-        shipment.secret("es", "api-key", "wrong")?;
-        let says = |sink: Value, words: &[&str]| -> Result<()> {
-            Shipment::policy(room, sink).write(&room.policy())?;
-            let said = complaint(&shipment, room)?;
-            println!("{said}");
-            ensure!(words.iter().all(|word| said.contains(word)), "{words:?} are not in: {said}");
-            Ok(())
-        };
-        let nobody = free_port()?.port();
-        says(sink(&format!("http://localhost:{nobody}")), &["nothing listens there", "port"])?;
-        says(sink("http://no-such-host.invalid:9200"), &["host name is not known"])?;
-        says(sink(&format!("https://localhost:{}", plain.address().port())), &["does not speak TLS"])?;
-        says(sink(&format!("http://localhost:{}", secure.address().port())), &["write https"])?;
-        says(
-            with(sink(&plain.url()), "/elasticsearch/auth", json!({"apiKey": {"secret": "es", "key": "none"}})),
-            &["secret es, key none", "make the Secret"],
-        )?;
-        says(trusting(&expired.url()), &["has expired"])?;
-        says(trusting(&other.url()), &["another host name"])?;
-        let stranger = with(sink(&secure.url()), "/elasticsearch/tls", json!({}));
-        says(stranger, &["unknown authority", "tls.ca"])?;
-        says(sink(&plain.url()), &["there is no data stream", "waybill setup"])?;
-        plain.cluster().login = Some("ApiKey right".to_owned());
-        says(keyed(&plain.url()), &["401", "valid API key", "secret es, key api-key"])?;
-        says(sink(&plain.url()), &["401", "write auth"])?;
-        plain.cluster().login = None;
-        Shipment::policy(room, sink(&plain.url())).write(&room.policy())?;
-        set_up(&shipment, room)?;
-        plain.cluster().privileges = BTreeSet::from(["monitor".to_owned(), "view_index_metadata".to_owned()]);
-        says(sink(&plain.url()), &["may not create documents", "create_doc"])?;
-        plain.cluster().privileges.clear();
-        plain.cluster().block = true;
-        says(sink(&plain.url()), &["read-only"])?;
-        plain.cluster().block = false;
-        let (well, said) = {
-            Shipment::policy(room, sink(&plain.url())).write(&room.policy())?;
-            probe(&shipment, room)?
-        };
-        ensure!(well && said.contains("takes records"), "{said}");
-        Ok(())
+        judge(&shipment, double.documents(STREAM))
     })
 }
 
@@ -340,18 +270,18 @@ fn setup_on_opensearch_and_the_two_queries_as_they_are_documented() -> Result<()
     }
     room::within("os-setup", |room| {
         let server = OpenSearch::start(&room.path().join("opensearch"), &[])?;
-        let pattern = format!("{}/app/app*", room.logs().display());
+        let pattern = Shipment::pattern(room);
         let retained = with(sink(&server.url()), "/elasticsearch/retentionDays", json!(30));
         let source = with(policy::source("app", &pattern, "V2RayAccess"), "/outbounds", json!({"block": "Deny"}));
         let policy = Policy::new("queries").source(with(source, "/timeZone", json!("UTC"))).sink(retained);
         let mut shipment = Shipment::with(room, &policy, "search")?;
-        let said = complaint(&shipment, room)?;
+        let said = complaint(&shipment)?;
         ensure!(said.contains("there is no data stream"), "{said}");
         let said = set_up(&shipment, room)?;
         ensure!(said.contains("OpenSearch 2") && said.contains("NOTHING removes old records"), "{said}");
         let again = set_up(&shipment, room)?;
         ensure!(again.contains("up to date"), "{again}");
-        let (well, said) = probe(&shipment, room)?;
+        let (well, said) = shipment.probe()?;
         ensure!(well && said.contains("takes records"), "{said}");
         ensure!(server.count(STREAM)? == 0, "the probe wrote something");
         shipment.agent.start()?;
@@ -363,12 +293,11 @@ fn setup_on_opensearch_and_the_two_queries_as_they_are_documented() -> Result<()
             ("203.0.113.9:1004", "accepted", "tcp:good.example:443 [in -> direct]", "bob"),
         ] {
             let user = if user.is_empty() { String::new() } else { format!(" email: {user}") };
-            shipment.line(&format!("2026/08/24 05:21:16 {from} {status} {to}{user}"))?;
+            shipment.lines(&[format!("2026/08/24 05:21:16 {from} {status} {to}{user}")])?;
         }
         shipment.settle()?;
         shipment.stop()?;
-        let documents = server.documents(STREAM)?;
-        shipment.judge(documents)?;
+        judge(&shipment, server.documents(STREAM)?)?;
         let queries = documented()?;
         ensure!(queries.len() == 2, "{} queries are documented", queries.len());
         let ask = |query: &Value| server.call("POST", &format!("/{STREAM}/_search"), query);
@@ -418,7 +347,7 @@ fn a_real_login_with_the_documented_rights_that_loses_them_and_its_password_for_
         let words: Vec<String> = words.map(|word| word.to_string_lossy().into_owned()).collect();
         let (well, said) = shipment.waybill(&words.iter().map(String::as_str).collect::<Vec<_>>())?;
         ensure!(well && said.contains("made"), "{said}");
-        let (well, said) = probe(&shipment, room)?;
+        let (well, said) = shipment.probe()?;
         ensure!(well && said.contains("may create documents"), "{said}");
         shipment.agent.start()?;
         shipment.write(2_000)?;
@@ -426,16 +355,16 @@ fn a_real_login_with_the_documented_rights_that_loses_them_and_its_password_for_
         let none = json!({"cluster_permissions": [], "index_permissions": []});
         security("roles/waybill", &none)?;
         shipment.write(5_000)?;
-        shipment.await_trouble(true, "create_doc")?;
+        shipment.await_trouble(true, &["give the login the right to create documents"])?;
         security("roles/waybill", &rights)?;
         shipment.settle()?;
         let changed = "Another-horse-8-battery";
         security("internalusers/waybill", &json!({"password": changed}))?;
         shipment.write(1_000)?;
-        shipment.await_trouble(true, "secret es, key password")?;
+        shipment.await_trouble(true, &["secret es, key password"])?;
         shipment.secret("es", "password", changed)?;
         shipment.settle()?;
         shipment.stop()?;
-        shipment.judge(server.documents(STREAM)?)
+        judge(&shipment, server.documents(STREAM)?)
     })
 }

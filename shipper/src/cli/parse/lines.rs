@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::format::{Fragment, Frame, record_hash};
+use crate::format::{Extent, Fragment, Frame, extent, record_hash};
 
 /// Longer lines become numbered fragments.
 const LONGEST: usize = 1024 * 1024;
@@ -23,10 +23,12 @@ pub(super) struct Lines<R> {
     finished: bool,
     /// The line that is being cut: its offset, and the index of the next piece.
     cut: Option<(u64, u32)>,
+    /// What a Go program prints over several lines is one record.
+    stacks: bool,
 }
 
 impl<R: Read> Lines<R> {
-    pub(super) fn new(input: R) -> Self {
+    pub(super) fn new(input: R, stacks: bool) -> Self {
         Self {
             input,
             buffer: vec![0; BUFFER],
@@ -37,6 +39,7 @@ impl<R: Read> Lines<R> {
             observed: 0,
             finished: false,
             cut: None,
+            stacks,
         }
     }
 
@@ -76,6 +79,12 @@ impl<R: Read> Lines<R> {
             None if self.finished && !pending.is_empty() => (pending.len(), pending.len(), true),
             None => return None,
         };
+        let (taken, length) =
+            match (self.stacks && last && self.cut.is_none()).then(|| extent(pending, LONGEST, self.finished)) {
+                Some(Extent::Lines(bytes)) => (bytes, bytes - 1),
+                Some(Extent::Unknown) => return None,
+                Some(Extent::Line) | None => (taken, length),
+            };
         let text = &pending[..length];
         let text = if last { text.strip_suffix(b"\r").unwrap_or(text) } else { text };
         let offset = self.offset;
@@ -108,7 +117,7 @@ mod tests {
     use super::*;
 
     fn frames(input: &[u8]) -> Vec<(Vec<u8>, u64, Option<Fragment>)> {
-        let mut lines = Lines::new(input);
+        let mut lines = Lines::new(input, false);
         let mut frames = Vec::new();
         while lines.fill().unwrap() {
             while let Some(frame) = lines.next() {

@@ -9,6 +9,8 @@
 //! [`ROOM`] bytes of text each: about 1 MiB in a log that fills all of it. What is oldest leaves. Reading that goes back forgets
 //! everything, so that no line counts twice.
 
+use super::flood::Flood;
+
 /// Open events that are kept.
 const EVENTS: usize = 64;
 /// Processes whose last command is kept.
@@ -146,6 +148,8 @@ pub(in crate::format) struct Assembly {
     uses: u64,
     /// Offset of the last line.
     last: Option<u64>,
+    /// Changes of the firewall that come by the hundred.
+    pub(super) flood: Flood,
 }
 
 impl Assembly {
@@ -154,6 +158,7 @@ impl Assembly {
         if self.last.is_some_and(|last| offset <= last) {
             self.events.iter_mut().for_each(|event| event.id = Id::default());
             self.processes.iter_mut().for_each(|process| process.pid = 0);
+            self.flood = Flood::default();
         }
         self.last = Some(offset);
     }

@@ -3,6 +3,7 @@
 use super::super::object::Object;
 use super::dictionary::{COUNT, is_encoded, known};
 use super::fields::{Pair, Pairs, is_hex, unhex};
+use super::flood::Fate;
 use super::found::{Found, Key, Text, blank};
 
 /// So many fields without a known name are kept, of so many bytes each.
@@ -178,7 +179,7 @@ pub(super) fn names<'a>(waybill: &mut Object<'_>, text: &'a [u8], found: &mut Fo
 }
 
 /// Writes what a change of the firewall changed.
-pub(super) fn netfilter(waybill: &mut Object<'_>, found: &Found<'_>, scratch: &[u8]) {
+pub(super) fn netfilter(waybill: &mut Object<'_>, found: &Found<'_>, scratch: &[u8], fate: Fate) {
     let mut netfilter = waybill.object("netfilter");
     if let Some(table) = found.get(Key::Table, scratch) {
         // Since 5.9 with a generation or a handle: "filter:2".
@@ -207,4 +208,10 @@ pub(super) fn netfilter(waybill: &mut Object<'_>, found: &Found<'_>, scratch: &[
     if let Some(entries) = found.get(Key::Entries, scratch) {
         netfilter.text("entries", entries);
     }
+    let (name, count) = match fate {
+        Fate::Tells(count) => ("repeats", count),
+        Fate::TellsLast(count) => ("repeats_last_minute", count),
+        Fate::Ships | Fate::Repeats => return,
+    };
+    netfilter.value(name).extend_from_slice(itoa::Buffer::new().format(count).as_bytes());
 }

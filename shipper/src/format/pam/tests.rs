@@ -117,7 +117,7 @@ fn modules_of_every_age() {
         (
             "sshd",
             "pam_access(sshd:account): access denied for user `bob' from `192.0.2.1'",
-            "pam-access-denied|bob' from `192.0.2.1|-|-",
+            "pam-access-denied|bob|-|192.0.2.1",
             deny,
         ),
         ("sshd", "pam_winbind(sshd:auth): user 'bob' granted access", "pam-authentication|bob|-|-", Some(Allow)),

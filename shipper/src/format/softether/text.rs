@@ -1,9 +1,10 @@
 //! Which message a text is: the key of the program's string table that it was made from, whatever its language.
 //!
 //! The program writes each message in the language that it was set to, from one table a language. `meanings.txt` says what each
-//! key means and what its values are called; the files of `texts` say, for each language, how a message can be told: its first
-//! and last words and what stands right before and behind each value. `{}` is a value, `…` is anything. Values come in the
-//! order in which the program passes them, which no translation can change.
+//! key means and what its values are called; the files of `texts` say, for each language, how a message can be told: the few letters
+//! with which it begins and ends, and those right before and behind each value. `{}` is a value, `…` is anything. Values come in
+//! the order in which the program passes them, which no translation can change. A test holds these against the string tables of the
+//! installed program, which are no part of this project.
 //!
 //! Values are not quoted, and some are text that a client chose. A text is therefore read from both ends towards the last such
 //! value; where one of them could have ended elsewhere, the message is marked as suspect.

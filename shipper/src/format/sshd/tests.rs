@@ -163,7 +163,7 @@ fn connections() {
     is("Connection closed by 192.0.2.1 port 5 [preauth]", "connection-closed|-|192.0.2.1|5", error);
     is("Connection closed by 192.0.2.1 port 5", "connection-closed|-|192.0.2.1|5", None);
     is("Connection closed by 192.0.2.1", "connection-closed|-|192.0.2.1|-", None);
-    is("Connection closed by UNKNOWN port 65535", "connection-closed|-|UNKNOWN|65535", None);
+    is("Connection closed by UNKNOWN port 65535", "connection-closed|-|-|-", None);
     is(
         "Connection closed by authenticating user root 192.0.2.1 port 5 [preauth]",
         "connection-closed|root|192.0.2.1|5",

@@ -290,7 +290,7 @@ impl Client {
             _ => match tls::find(error) {
                 Some(error) => tls::explain(error, server),
                 None if chain(error).contains("credentials") => without_credentials(server, &chain(error)),
-                None => Failure::again(format!("{server}: cannot be reached: {}", chain(error))),
+                None => unreachable_server(server, &chain(error)),
             },
         }
     }
@@ -305,7 +305,23 @@ pub enum Denied {
     Other(Failure),
 }
 
+/// What a connection means that was not made. The same sentences as the other sinks'.
+fn unreachable_server(server: &str, why: &str) -> Failure {
+    let plain = why.to_lowercase();
+    if plain.contains("refused") {
+        return Failure::again(format!("{server}: nothing listens there; correct the port in cloudWatch.endpoint"));
+    }
+    if plain.contains("dns error") || plain.contains("lookup") {
+        return Failure::again(format!(
+            "{server}: the host name is not known; correct cloudWatch.region or endpoint, or look at the name service"
+        ));
+    }
+    Failure::again(format!("{server}: cannot be reached; look at routes, firewalls and the VPC endpoint: {why}"))
+}
+
 fn without_credentials(server: &str, why: &str) -> Failure {
+    // What follows is a list of all the places where none were found.
+    let why = why.split("Attempted:").next().unwrap_or(why).trim_end_matches([' ', '.']);
     Failure::held(
         format!("{server}: there are no credentials that can be used: {why}"),
         "give the agent a role (web identity), or an access key in the environment or in a shared credentials file",

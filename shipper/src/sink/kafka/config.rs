@@ -1,5 +1,7 @@
 //! The client library's configuration: from a policy and its secrets.
 
+use std::time::Duration;
+
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -10,6 +12,8 @@ use crate::sink::{Context, Failure, Secrets, Stamp, tls};
 /// A larger request is refused by every broker that has Kafka's default `socket.request.max.bytes`, by closing the connection.
 /// Below that the broker judges.
 const LARGEST_MESSAGE: &str = "100000000";
+/// How long a connection may take to be made.
+pub(super) const CONNECT: Duration = Duration::from_secs(10);
 
 /// What the secrets' files look like now.
 pub(super) fn stamp(settings: &Kafka, context: &Context) -> Stamp {
@@ -42,7 +46,7 @@ pub(super) fn client(settings: &Kafka, context: &Context, batch: usize) -> Resul
         .set("allow.auto.create.topics", "false")
         .set("topic.metadata.propagation.max.ms", "5000")
         .set("reconnect.backoff.max.ms", "3000")
-        .set("socket.connection.setup.timeout.ms", "10000")
+        .set("socket.connection.setup.timeout.ms", CONNECT.as_millis().to_string())
         .set("socket.keepalive.enable", "true")
         .set("log.connection.close", "false")
         .set_log_level(RDKafkaLogLevel::Warning);

@@ -73,7 +73,7 @@ pub(super) fn code(code: Code, settings: &Kafka) -> Failure {
 pub(super) fn fatal(fatal: Code, text: &str, settings: &Kafka) -> Failure {
     match code(fatal, settings) {
         Failure::Again { what } => Failure::again(format!("{what} ({}); the producer is made anew", bare(text))),
-        held @ Failure::Held { .. } => held,
+        held => held,
     }
 }
 
@@ -119,20 +119,20 @@ pub(super) fn complaint(complaint: &Complaint, settings: &Kafka, secrets: &Secre
                 Failure::again(format!("{at}: the connection was closed during the TLS handshake"))
             }
         },
-        Code::BrokerTransportFailure if text.contains("SSL listener") => match diagnose::port(&at) {
-            Port::Tls => Failure::held(
-                format!("{at}: it speaks TLS on this port"),
-                "write tls: {} into sink.kafka, with the authority in tls.ca if it is your own, or name a plain port",
-            ),
-            Port::Kafka | Port::Silent => {
-                Failure::again(format!("{at}: the connection was closed at the first request: is this Kafka's port?"))
-            }
-        },
-        Code::BrokerTransportFailure if text.contains("might require SASL") && settings.sasl.is_none() => {
-            Failure::held(format!("{at}: it closes the connection: it wants a login"), "write sasl into sink.kafka")
-        }
-        Code::Resolve => Failure::again(format!("{at}: {text}; correct sink.kafka.brokers if the name is wrong")),
-        Code::AllBrokersDown => Failure::again(format!("none of the brokers can be reached: {at}")),
+        Code::Resolve => Failure::again(format!(
+            "{at}: the host name is not known; correct sink.kafka.brokers, or look at the name service"
+        )),
+        Code::AllBrokersDown => Failure::again(format!(
+            "none of the brokers can be reached: {at}; look at the addresses, at firewalls and at the brokers"
+        )),
+        Code::BrokerTransportFailure if text.contains("Connection refused") => diagnose::nobody(&at),
+        Code::BrokerTransportFailure if text.ends_with("timed out in state CONNECT") => Failure::again(format!(
+            "{at}: no connection within {} s; look at the address in sink.kafka.brokers and at firewalls",
+            config::CONNECT.as_secs()
+        )),
+        Code::BrokerTransportFailure if text.contains("setup timed out") => Failure::again(format!(
+            "{at}: it takes the connection and does not answer; if this is Kafka's port, look at the broker"
+        )),
         Code::BrokerTransportFailure | Code::OperationTimedOut => Failure::again(format!("{at}: {text}")),
         Code::Fatal => Failure::again(format!("{at}: {text}")),
         other => code(other, settings),

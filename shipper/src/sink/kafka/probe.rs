@@ -8,11 +8,13 @@ use waybill_crds::Kafka;
 
 use super::events::Lines;
 use super::producer::Producer;
-use super::{BATCH, explain};
+use super::{BATCH, diagnose, explain};
 use crate::sink::{Context, Failure};
 
 /// How long it may take altogether.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// How much longer it may take once no broker could be reached: a name may have several addresses, which are tried in turn.
+const LAST_TRIES: Duration = Duration::from_secs(3);
 /// One step.
 const STEP: Duration = Duration::from_secs(1);
 /// What the library's log says once a broker gave the producer its id, which takes the right to write.
@@ -25,12 +27,24 @@ pub fn probe(settings: &Kafka, context: &Context) -> Result<String, Failure> {
     let deadline = Instant::now() + PATIENCE;
     let mut partitions = None;
     let mut last = None;
-    while Instant::now() < deadline {
+    // Since when no broker could be reached.
+    let mut lost: Option<Instant> = None;
+    while Instant::now() < deadline && (partitions.is_some() || lost.is_none_or(|since| since.elapsed() < LAST_TRIES)) {
         if partitions.is_none() {
             match producer.topic(&settings.topic, STEP) {
                 Ok(count) => partitions = Some(count),
                 Err(code @ (Code::BrokerTransportFailure | Code::OperationTimedOut | Code::LeaderNotAvailable)) => {
-                    last.get_or_insert_with(|| explain::code(code, settings));
+                    // The library does not say everything: each broker is looked at once.
+                    if last.is_none() {
+                        let found = diagnose::brokers(settings, &context.secrets);
+                        if let Some(held) = found.as_ref().filter(|failure| failure.is_held()) {
+                            return Err(held.clone());
+                        }
+                        if found.is_some() {
+                            lost.get_or_insert_with(Instant::now);
+                        }
+                        last = Some(found.unwrap_or_else(|| explain::code(code, settings)));
+                    }
                 }
                 Err(code) => return Err(explain::code(code, settings)),
             }
@@ -47,6 +61,9 @@ pub fn probe(settings: &Kafka, context: &Context) -> Result<String, Failure> {
             // The first cause says more than what follows from it.
             if complaint.code != Code::AllBrokersDown || last.is_none() {
                 last = Some(failure);
+            }
+            if matches!(complaint.code, Code::AllBrokersDown | Code::Resolve | Code::BrokerTransportFailure) {
+                lost.get_or_insert_with(Instant::now);
             }
         }
         if let Some(count) = partitions

@@ -221,8 +221,8 @@ impl Connection {
             let _ready = poll(&mut fds, Some(&patience));
             self.look().map_err(|failure| {
                 let what = match failure {
-                    Failure::Held { .. } => return failure,
                     Failure::Again { what } => what,
+                    held => return held,
                 };
                 let what = format!("{what} at the first bytes of a message; most likely it speaks TLS on this port");
                 Failure::held(what, "write transport: Tls, or the port for plain TCP")
