@@ -33,6 +33,8 @@ const LETTING_GO: Duration = Duration::from_secs(3);
 enum Decision {
     /// A stream of its own, from this offset on.
     New { begins_at: u64 },
+    /// It is that stream's own file, which was taken for one that had the same inode.
+    Itself(StreamId),
     /// The stream goes on here.
     Continues(StreamId),
     /// Everything in it is in that stream already.
@@ -81,6 +83,10 @@ impl Engine {
         tracing::debug!(path = %path.display(), size = candidate.len, ?decision, "looked at a new file");
         match decision {
             Ok(Decision::New { begins_at }) => self.begin(path, found, look, candidate, begins_at, now),
+            Ok(Decision::Itself(id)) => {
+                self.by_key.insert(look.key, id);
+                self.seen_at(id, path, look, now);
+            }
             Ok(Decision::Continues(id)) => self.continue_in(id, path, look, candidate, now),
             Ok(Decision::Copy(id)) => {
                 let record =
@@ -136,8 +142,13 @@ impl Engine {
         for id in alike(self) {
             self.refresh(id, now);
         }
+        let alike = alike(self);
+        let own = |id: &StreamId| self.streams.get(id).is_some_and(|s| s.is_open() && s.key == look.key);
+        if let Some(id) = alike.iter().copied().find(own) {
+            return Ok(Decision::Itself(id));
+        }
         let records: Vec<(StreamId, StreamRecord)> =
-            alike(self).into_iter().filter_map(|id| Some((id, self.store.model().streams.get(&id)?.clone()))).collect();
+            alike.into_iter().filter_map(|id| Some((id, self.store.model().streams.get(&id)?.clone()))).collect();
         let borrowed: Vec<(StreamId, &StreamRecord)> = records.iter().map(|(id, r)| (*id, r)).collect();
         if let Some(id) = self.cut_stream(candidate, &source, &look.key, now) {
             return Ok(Decision::Continues(id));

@@ -200,7 +200,7 @@ impl Engine {
     /// Whether the pieces of a container's line go on at the beginning of the next file, or of more files that hold nothing else,
     /// with nothing in between.
     fn open_pieces(&mut self, before: (StreamId, &StreamRecord), next: (StreamId, &StreamRecord), now: Now) -> Head {
-        let Some(output) = self.open_output(before.0, before.1, now) else { return Head::Another };
+        let Some((output, mut last)) = self.open_output(before.0, before.1, now) else { return Head::Another };
         let (mut id, mut record) = (next.0, next.1.clone());
         let mut parts = Vec::new();
         let mut taken = 0;
@@ -215,14 +215,18 @@ impl Engine {
             while let Some(end) = memchr::memchr(b'\n', &buffer[at..n]) {
                 let line = &buffer[at..at + end];
                 at += end + 1;
-                match stream.framing.envelope.unwrap(line) {
-                    Some(piece) if piece.output == output && piece.ends => {
-                        parts.push((id, at as u64));
-                        return Head::Ends(parts);
-                    }
-                    Some(piece) if piece.output == output => {}
-                    _ => return Head::Another,
+                let piece = stream.framing.envelope.unwrap(line).filter(|piece| piece.output == output);
+                let Some(piece) = piece else { return Head::Another };
+                // Pieces of another line may follow, if files between the two came and went unseen.
+                let time = written(&piece.time);
+                if !time.zip(last).is_some_and(|(time, last)| time.duration_since(last).abs() <= AT_ONCE) {
+                    return Head::Another;
                 }
+                if piece.ends {
+                    parts.push((id, at as u64));
+                    return Head::Ends(parts);
+                }
+                last = time;
             }
             taken += n;
             if taken >= stream.framing.window() || at < n && stream.finished {
@@ -244,8 +248,13 @@ impl Engine {
         }
     }
 
-    /// The output of a finished stream's unfinished line, if there is just one.
-    fn open_output(&mut self, id: StreamId, record: &StreamRecord, now: Now) -> Option<Output> {
+    /// The output of a finished stream's unfinished line, if there is just one, and when its last piece was written.
+    fn open_output(
+        &mut self,
+        id: StreamId,
+        record: &StreamRecord,
+        now: Now,
+    ) -> Option<(Output, Option<jiff::Timestamp>)> {
         self.open(id, now).ok()?;
         let stream = self.streams.get_mut(&id)?;
         let from = record.frontier.read_from();
@@ -256,7 +265,10 @@ impl Engine {
             open.extend(r.envelope.filter(|_| r.partial).map(|(_, output)| output));
             ControlFlow::Continue(())
         });
-        if let [output] = open[..] { Some(output) } else { None }
+        let [output] = open[..] else { return None };
+        let pieces = buffer[..n].split(|b| *b == b'\n').rev().filter_map(|line| stream.framing.envelope.unwrap(line));
+        let last = pieces.filter(|piece| piece.output == output).find_map(|piece| written(&piece.time));
+        Some((output, last))
     }
 
     fn decided(&mut self, id: StreamId, record: StreamRecord, joined_len: u64, size: Option<u64>) {
@@ -332,6 +344,14 @@ impl Engine {
         }
         Ok(Some(suffix))
     }
+}
+
+/// How far apart two pieces of a container's line may be written: the runtime cuts a long line as it reads it.
+const AT_ONCE: jiff::SignedDuration = jiff::SignedDuration::from_millis(200);
+
+/// When the runtime wrote a piece.
+fn written(time: &[u8]) -> Option<jiff::Timestamp> {
+    std::str::from_utf8(time).ok()?.parse().ok()
 }
 
 /// What the next file's beginning is to the unfinished line before it.

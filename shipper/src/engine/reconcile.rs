@@ -152,7 +152,7 @@ impl Engine {
     }
 
     /// A stream's file was seen at a path.
-    fn seen_at(&mut self, id: StreamId, path: &Path, look: &Look, now: Now) {
+    pub(super) fn seen_at(&mut self, id: StreamId, path: &Path, look: &Look, now: Now) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
         stream.looked = now.mono;
         if stream.source.is_none() {
@@ -406,7 +406,9 @@ impl Engine {
 
     /// Brings the streams of the state to life; where their files are now comes out in the first scan.
     pub(super) fn resume_streams(&mut self, now: Now) {
-        let records: Vec<_> = self.store.model().streams.iter().map(|(id, r)| (*id, r.clone())).collect();
+        let mut records: Vec<_> = self.store.model().streams.iter().map(|(id, r)| (*id, r.clone())).collect();
+        // Where a file was truncated, several have the same inode: it is the last one's.
+        records.sort_by_key(|(_, r)| r.begun);
         for (id, record) in records {
             self.last_begun = self.last_begun.max(record.begun);
             self.index_lead(id, record.lead_hash);
