@@ -17,7 +17,7 @@ LOG := $(RUN)/test.log
 export WAYBILL_SKIPS := $(RUN)/skips
 
 # Tests against real servers, and all the others.
-TESTS := $(basename $(notdir $(wildcard */tests/*.rs))) $(notdir $(patsubst %/main.rs,%,$(wildcard tests/tests/*/main.rs)))
+TESTS := $(basename $(notdir $(wildcard */tests/*.rs))) $(notdir $(patsubst %/main.rs,%,$(wildcard */tests/*/main.rs)))
 SERVERS := $(filter cloudwatch elasticsearch kafka sinks syslog,$(TESTS))
 
 # Appends to the log; the totals are summed from it even when a test fails.

@@ -279,7 +279,7 @@ fn drive(mut engine: Engine, inbox: &Receiver<Event>, ended: &AtomicBool, turned
                 return engine;
             }
         }
-        let first = if turn.busy { inbox.try_recv().ok() } else { inbox.recv_deadline(turn.next).ok() };
+        let first = if turn.busy { inbox.try_recv().ok() } else { wait(&mut engine, inbox, turn.next) };
         let Some(first) = first else { continue };
         let mut gather = matches!(first, Event::Hint(_));
         engine.handle(first, Now::read());
@@ -293,6 +293,18 @@ fn drive(mut engine: Engine, inbox: &Receiver<Event>, ended: &AtomicBool, turned
             while let Ok(event) = inbox.recv_deadline(until) {
                 engine.handle(event, Now::read());
             }
+        }
+    }
+}
+
+/// The next event, if one comes until then.
+fn wait(engine: &mut Engine, inbox: &Receiver<Event>, until: Instant) -> Option<Event> {
+    loop {
+        let pulse = until.min(Instant::now() + crate::engine::PULSE);
+        match inbox.recv_deadline(pulse) {
+            Ok(event) => return Some(event),
+            Err(_) if pulse < until => engine.notice_gap(Now::read()),
+            Err(_) => return None,
         }
     }
 }

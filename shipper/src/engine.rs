@@ -128,6 +128,8 @@ const RECONCILE: Duration = Duration::from_millis(500);
 const CURSOR_COMMIT: Duration = Duration::from_millis(5);
 /// Small writes are gathered this long before they are read.
 pub(crate) const GATHER: Duration = Duration::from_millis(10);
+/// How often it is made sure that time did not pass unnoticed.
+pub const PULSE: Duration = Duration::from_millis(200);
 /// Bytes read at a time.
 const READ: usize = 256 << 10;
 
@@ -365,9 +367,9 @@ impl Engine {
         Turn { busy, next }
     }
 
-    /// A stretch in which nothing was looked at: the agent was stopped or starved.
-    fn notice_gap(&mut self, now: Now) {
-        const UNWATCHED: Duration = Duration::from_secs(2);
+    /// Notices a stretch in which nothing was looked at, because the agent was stopped or starved. To be called every [`PULSE`].
+    pub fn notice_gap(&mut self, now: Now) {
+        const UNWATCHED: Duration = Duration::from_millis(500);
         if let Some(last) = self.last_turn
             && now.mono.duration_since(last.mono) > UNWATCHED
         {

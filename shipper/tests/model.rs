@@ -549,3 +549,45 @@ proptest! {
         }
     }
 }
+
+/// What random steps found once, each with the reason that it went wrong.
+#[test]
+fn what_went_wrong_once() {
+    use Step::{Compress, CopyTruncate, Crash, Pass, Prune, ReplaceByCopy, Rotate, Start, Truncate, Write, WriteHalf};
+    let cases: [(bool, &[Step]); 6] = [
+        // A copy of a file that was met with half a line, and of which nothing was handed out.
+        (false, &[WriteHalf, Pass(5), ReplaceByCopy]),
+        // The file was truncated before anything of it was handed out, and its content went on elsewhere.
+        (false, &[WriteHalf, Pass(5), CopyTruncate, ReplaceByCopy]),
+        // A rotated file with half a line at its end, met together with the one that followed it.
+        (true, &[WriteHalf, Rotate { late: false }]),
+        // Half a line behind lines that another file began with is no copy of that file.
+        (true, &[Write(1), Pass(5), Truncate, WriteHalf, CopyTruncate]),
+        // The original was renamed while the agent was away.
+        (
+            false,
+            &[
+                WriteHalf,
+                Rotate { late: false },
+                ReplaceByCopy,
+                Write(6),
+                Pass(5),
+                Rotate { late: false },
+                Crash,
+                WriteHalf,
+                Compress { which: 2, slowly: false },
+                ReplaceByCopy,
+            ],
+        ),
+        (false, &[WriteHalf, Rotate { late: false }, Write(1), Pass(5), Crash, Write(1), Start, Prune, ReplaceByCopy]),
+    ];
+    for (number, (alike, steps)) in cases.into_iter().enumerate() {
+        let mut world = World::new(alike);
+        for step in steps {
+            world.step(*step);
+        }
+        if let Err(wrong) = world.judge() {
+            unreachable!("case {number}: {wrong}");
+        }
+    }
+}

@@ -19,8 +19,7 @@ use waybill_tests::wait::await_true;
 const INSIDE: &str = "WAYBILL_SOFTETHER_INSIDE";
 /// A network with nothing but the loopback, processes that end with it, and places of its own for what the program keeps.
 const ENTER: &str = "ip link set lo up && mount --make-rprivate / && mount -t tmpfs none /var/lib && mount -t tmpfs none /var/log \
-    && mount -t tmpfs none /run
-    && mkdir -p /run/softether /var/lib/softether /var/log/softether && exec \"$0\" --exact what_was_done_is_what_the_records_say --nocapture";
+    && mount -t tmpfs none /run && mkdir -p /run/softether /var/lib/softether /var/log/softether && exec \"$0\" --exact what_was_done_is_what_the_records_say --nocapture";
 const SYSLOG: &str = "127.0.0.1:5514";
 
 /// The server, as it is installed or as `scripts/tools` unpacked it.

@@ -255,7 +255,7 @@ impl Engine {
         if record.phase != 0 || !self.streams.get(&id).is_some_and(Stream::is_readable) {
             return;
         }
-        if self.open(id, now).is_err() {
+        if self.open(id).is_err() {
             let Some(stream) = self.streams.get_mut(&id) else { return };
             // Its path does not lead to it: it was renamed or removed a moment ago.
             if let Some(path) = stream.path().map(std::borrow::ToOwned::to_owned) {
@@ -264,12 +264,12 @@ impl Engine {
                 self.displaced_now(key, &path, now);
             }
             // It may have been found under its new name.
-            if self.open(id, now).is_err() {
+            if self.open(id).is_err() {
                 return;
             }
         }
         let Some(stream) = self.streams.get_mut(&id) else { return };
-        match stream.look(now.mono) {
+        match stream.look() {
             Ok(Some(look)) => {
                 if look.links == 0 {
                     stream.place = Place::Unlinked;

@@ -37,7 +37,10 @@ impl Engine {
         let aside: Vec<StreamId> = self
             .streams
             .values()
-            .filter(|s| !matches!(s.place, Place::At(_)) || (!s.active && s.size > s.framed) || s.finished)
+            // One that waits for the stream before it has an end too: a line may reach over all of it.
+            .filter(|s| {
+                !matches!(s.place, Place::At(_)) || ((!s.active || !s.head_checked) && s.size > s.framed) || s.finished
+            })
             .map(|s| s.id)
             .collect();
         if !aside.is_empty() {
@@ -83,7 +86,7 @@ impl Engine {
     pub(super) fn confirm_end(&mut self, id: StreamId, now: Now) {
         let Some(record) = self.store.model().streams.get(&id).cloned() else { return };
         let done = self.streams.get(&id).is_none_or(|s| s.finished || s.compression != Compression::None);
-        if done || !self.is_aside(id, &record) || self.open(id, now).is_err() {
+        if done || !self.is_aside(id, &record) || self.open(id).is_err() {
             return;
         }
         let Some(stream) = self.streams.get_mut(&id) else { return };
@@ -91,7 +94,7 @@ impl Engine {
             return;
         }
         // What was written before the writer let go counts.
-        if let Ok(Some(look)) = stream.look(now.mono) {
+        if let Ok(Some(look)) = stream.look() {
             self.grown(id, &look, now);
         }
         let Some(stream) = self.streams.get_mut(&id) else { return };
@@ -137,7 +140,7 @@ impl Engine {
         }
         let Some(stream) = self.streams.get(&id) else { return };
         // After its end was confirmed no one wrote to it.
-        let more = record.joined_len == 0 && (!stream.watched || self.was_blind_since(stream.looked));
+        let more = record.joined_len == 0 && (!stream.watched || self.was_blind_since(stream.sure));
         let to = Position { offset: stream.size.max(record.seen).max(record.frontier.offset), ..record.frontier };
         let path = bytes_path(&record.extents.last().map(|e| e.path.clone()).unwrap_or_default());
         let mut losses = Vec::new();

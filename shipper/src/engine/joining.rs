@@ -22,7 +22,7 @@ use super::{Engine, Now};
 
 impl Engine {
     /// Whether a stream must wait, because its first line may be the end of another stream's last.
-    pub(super) fn holds_for_predecessor(&mut self, id: StreamId, now: Now) -> bool {
+    pub(super) fn holds_for_predecessor(&mut self, id: StreamId) -> bool {
         let Some(record) = self.store.model().streams.get(&id).cloned() else { return false };
         if !record.joining || self.streams.get(&id).is_none_or(|s| s.head_checked) {
             return false;
@@ -30,7 +30,7 @@ impl Engine {
         // In a container's files every line is whole; it is the piece before it that may not be.
         let wrapped = record.envelope != 0;
         let alone = !wrapped && {
-            let Some(line) = self.first_line(id, &record, now) else { return false };
+            let Some(line) = self.first_line(id, &record) else { return false };
             self.format_of(&record).is_none_or(|kind| format::parses_alone(kind, &line))
         };
         let held = !alone && self.predecessor(id, &record).is_some();
@@ -56,8 +56,8 @@ impl Engine {
         (undecided && lies_aside && (stream.size > before.frontier.read_from() || stream.active)).then_some(other)
     }
 
-    fn first_line(&mut self, id: StreamId, record: &StreamRecord, now: Now) -> Option<Vec<u8>> {
-        self.line_at(id, record, Position::at(record.begins_at), false, now).map(|(line, _)| line)
+    fn first_line(&mut self, id: StreamId, record: &StreamRecord) -> Option<Vec<u8>> {
+        self.line_at(id, record, Position::at(record.begins_at), false).map(|(line, _)| line)
     }
 
     /// The line at a place, and the place behind it.
@@ -67,9 +67,8 @@ impl Engine {
         record: &StreamRecord,
         at: Position,
         finished: bool,
-        now: Now,
     ) -> Option<(Vec<u8>, Position)> {
-        self.open(id, now).ok()?;
+        self.open(id).ok()?;
         let stream = self.streams.get_mut(&id)?;
         let mut buffer = vec![0; stream.framing.window()];
         let n = stream.read(record, at.read_from(), &mut buffer).ok()?;
@@ -103,9 +102,9 @@ impl Engine {
             return self.decided(id, record, u64::MAX, None);
         };
         let head = if record.envelope == 0 {
-            self.split_line(kind, (id, &record), (next, &follower), now)
+            self.split_line(kind, (id, &record), (next, &follower))
         } else {
-            self.open_pieces((id, &record), (next, &follower), now)
+            self.open_pieces((id, &record), (next, &follower))
         };
         match head {
             Head::NotYet => {}
@@ -182,12 +181,11 @@ impl Engine {
         kind: FormatKind,
         before: (StreamId, &StreamRecord),
         next: (StreamId, &StreamRecord),
-        now: Now,
     ) -> Head {
-        let Some((end, _)) = self.line_at(before.0, before.1, before.1.frontier, true, now) else {
+        let Some((end, _)) = self.line_at(before.0, before.1, before.1.frontier, true) else {
             return Head::NotYet;
         };
-        let Some((head, after)) = self.line_at(next.0, next.1, Position::at(0), false, now) else {
+        let Some((head, after)) = self.line_at(next.0, next.1, Position::at(0), false) else {
             return Head::NotYet;
         };
         let whole = [end.as_slice(), &head].concat();
@@ -199,13 +197,13 @@ impl Engine {
 
     /// Whether the pieces of a container's line go on at the beginning of the next file, or of more files that hold nothing else,
     /// with nothing in between.
-    fn open_pieces(&mut self, before: (StreamId, &StreamRecord), next: (StreamId, &StreamRecord), now: Now) -> Head {
-        let Some((output, mut last)) = self.open_output(before.0, before.1, now) else { return Head::Another };
+    fn open_pieces(&mut self, before: (StreamId, &StreamRecord), next: (StreamId, &StreamRecord)) -> Head {
+        let Some((output, mut last)) = self.open_output(before.0, before.1) else { return Head::Another };
         let (mut id, mut record) = (next.0, next.1.clone());
         let mut parts = Vec::new();
         let mut taken = 0;
         loop {
-            if self.open(id, now).is_err() {
+            if self.open(id).is_err() {
                 return Head::NotYet;
             }
             let Some(stream) = self.streams.get_mut(&id) else { return Head::Another };
@@ -219,7 +217,7 @@ impl Engine {
                 let Some(piece) = piece else { return Head::Another };
                 // Pieces of another line may follow, if files between the two came and went unseen.
                 let time = written(&piece.time);
-                if !time.zip(last).is_some_and(|(time, last)| time.duration_since(last).abs() <= AT_ONCE) {
+                if time.zip(last).is_none_or(|(time, last)| time.duration_since(last).abs() > AT_ONCE) {
                     return Head::Another;
                 }
                 if piece.ends {
@@ -249,13 +247,8 @@ impl Engine {
     }
 
     /// The output of a finished stream's unfinished line, if there is just one, and when its last piece was written.
-    fn open_output(
-        &mut self,
-        id: StreamId,
-        record: &StreamRecord,
-        now: Now,
-    ) -> Option<(Output, Option<jiff::Timestamp>)> {
-        self.open(id, now).ok()?;
+    fn open_output(&mut self, id: StreamId, record: &StreamRecord) -> Option<(Output, Option<jiff::Timestamp>)> {
+        self.open(id).ok()?;
         let stream = self.streams.get_mut(&id)?;
         let from = record.frontier.read_from();
         let mut buffer = vec![0; (stream.size.saturating_sub(from) as usize).min(2 * stream.framing.window())];
@@ -336,7 +329,7 @@ impl Engine {
         for (next, len) in record.joins() {
             let follower = self.store.model().streams.get(&next).filter(|r| r.phase == 0).cloned();
             let Some(follower) = follower else { return self.part(record, now) };
-            self.open(next, now)?;
+            self.open(next)?;
             let Some(stream) = self.streams.get_mut(&next) else { return self.part(record, now) };
             let mut part = vec![0; len as usize];
             let n = stream.read(&follower, 0, &mut part)?;

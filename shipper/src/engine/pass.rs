@@ -80,7 +80,7 @@ impl Engine {
         let Some(record) = self.store.model().streams.get(&id).cloned() else { return Step::Drained };
         let Some(source) = self.streams.get(&id).and_then(|s| s.source) else { return Step::Drained };
         let Some(name) = self.plan.sources.get(source).map(|s| s.name.clone()) else { return Step::Drained };
-        if self.streams.get(&id).is_some_and(|s| s.cutting) || self.holds_for_predecessor(id, now) {
+        if self.streams.get(&id).is_some_and(|s| s.cutting) || self.holds_for_predecessor(id) {
             return Step::Blocked;
         }
         // A lane that is full or held now still wants the rest later, also if nothing else happens to the file.
@@ -174,7 +174,7 @@ impl Engine {
         let from = group.at.read_from();
         let archived = self.streams.get(&id).is_some_and(|s| s.is_archived(from));
         if !archived {
-            self.open(id, now)?;
+            self.open(id)?;
         }
         if group.discard.is_none() {
             self.prepare_encoder(id, record, group.at, !archived)?;

@@ -80,7 +80,7 @@ impl Engine {
                 self.after_first_scan(now);
             }
             self.fresh_sources.clear();
-            self.close_idle(now);
+            self.close_idle();
         }
     }
 
@@ -154,7 +154,6 @@ impl Engine {
     /// A stream's file was seen at a path.
     pub(super) fn seen_at(&mut self, id: StreamId, path: &Path, look: &Look, now: Now) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
-        stream.looked = now.mono;
         if stream.source.is_none() {
             let name = self.store.model().streams.get(&id).map(|r| r.source.as_str());
             stream.source = self.plan.sources.iter().position(|s| Some(s.name.as_str()) == name);
@@ -187,6 +186,9 @@ impl Engine {
         let moved = size != stream.size || look.modified != stream.modified;
         // Unchanged since it was seen last, maybe by an earlier run. Whether a changed one is still itself comes out when it is read.
         stream.watched |= !moved;
+        if !moved {
+            stream.sure = now.mono;
+        }
         if moved {
             stream.changed = now.mono;
             stream.modified = look.modified;
@@ -244,7 +246,7 @@ impl Engine {
             self.put_place(id);
             return;
         }
-        if let Ok(Some(look)) = stream.look(now.mono) {
+        if let Ok(Some(look)) = stream.look() {
             stream.place = if look.links == 0 { Place::Unlinked } else { Place::Moved(path.to_owned()) };
             self.grown(id, &look, now);
         } else {
@@ -327,7 +329,7 @@ impl Engine {
             .collect();
         for id in aside {
             let Some(stream) = self.streams.get_mut(&id) else { continue };
-            match stream.look(now.mono) {
+            match stream.look() {
                 Ok(Some(look)) => {
                     if look.links == 0 && matches!(stream.place, Place::Moved(_)) {
                         stream.place = Place::Unlinked;
@@ -335,7 +337,7 @@ impl Engine {
                     self.grown(id, &look, now);
                 }
                 Ok(None) => {
-                    if self.open(id, now).is_err()
+                    if self.open(id).is_err()
                         && matches!(self.streams.get(&id).map(|s| &s.place), Some(Place::Moved(_)))
                     {
                         self.find_moved(id, now);
@@ -347,7 +349,7 @@ impl Engine {
     }
 
     /// Opens a stream's file by its path, if it is still that file.
-    pub(super) fn open(&mut self, id: StreamId, now: Now) -> Result<(), ReadError> {
+    pub(super) fn open(&mut self, id: StreamId) -> Result<(), ReadError> {
         let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
         if stream.is_open() {
             return Ok(());
@@ -368,12 +370,11 @@ impl Engine {
             return Err(absent());
         }
         stream.open(file);
-        stream.looked = now.mono;
         Ok(())
     }
 
     /// Closes files that owe nothing, the ones that changed longest ago first, so that not too many are open.
-    fn close_idle(&mut self, now: Now) {
+    fn close_idle(&mut self) {
         let open = self.streams.values().filter(|s| s.is_open()).count();
         let over = open.saturating_sub(self.plan.limits.open_files);
         if over == 0 {
@@ -389,7 +390,6 @@ impl Engine {
         for (_, id) in idle.into_iter().take(over) {
             if let Some(stream) = self.streams.get_mut(&id) {
                 stream.close();
-                stream.looked = now.mono;
             }
         }
     }

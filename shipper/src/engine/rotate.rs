@@ -437,7 +437,7 @@ impl Engine {
             stream.cutting = false;
             stream.active = true;
         }
-        if let Ok(Some(look)) = self.streams.get_mut(&id).map_or(Ok(None), |s| s.look(now.mono)) {
+        if let Ok(Some(look)) = self.streams.get_mut(&id).map_or(Ok(None), |s| s.look()) {
             self.grown(id, &look, now);
         }
         if let Some(rotation) = self.rotations.under_way.get_mut(&id) {

@@ -110,7 +110,7 @@ impl Engine {
         // What lies behind the frontier now is no longer owed while Discard lasts; looked at once more before a range is closed.
         let ids: Vec<StreamId> = self.streams.keys().copied().collect();
         for id in &ids {
-            if let Some(Ok(Some(look))) = self.streams.get_mut(id).filter(|s| s.is_open()).map(|s| s.look(now.mono)) {
+            if let Some(Ok(Some(look))) = self.streams.get_mut(id).filter(|s| s.is_open()).map(|s| s.look()) {
                 self.grown(*id, &look, now);
             }
         }

@@ -104,8 +104,8 @@ pub struct Stream {
     pub head_checked: bool,
     /// When it was met, in this run.
     pub met: Instant,
-    /// When the file was last looked at.
-    pub looked: Instant,
+    /// When it was last certain that the file is still the stream.
+    pub sure: Instant,
     /// When it was last seen to change.
     pub changed: Instant,
     /// There may be something to read or to hand over.
@@ -155,7 +155,7 @@ impl Stream {
             watched: false,
             head_checked: record.frontier.offset > record.begins_at,
             met: now,
-            looked: now,
+            sure: now,
             changed: now,
             active: true,
             trouble: None,
@@ -225,11 +225,8 @@ impl Stream {
     }
 
     /// Looks at the open file.
-    pub fn look(&mut self, now: Instant) -> io::Result<Option<Look>> {
-        let Some(file) = &self.file else { return Ok(None) };
-        let look = Look::at_file(file)?;
-        self.looked = now;
-        Ok(Some(look))
+    pub fn look(&self) -> io::Result<Option<Look>> {
+        self.file.as_ref().map(Look::at_file).transpose()
     }
 
     /// Whether anyone has the file open for writing.
@@ -355,6 +352,7 @@ impl Stream {
         }
         self.known = self.known.max(from + n as u64);
         self.watched = true;
+        self.sure = Instant::now();
         Ok(n)
     }
 

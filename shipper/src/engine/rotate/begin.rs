@@ -113,7 +113,7 @@ impl Engine {
             }
             return;
         }
-        if self.open(id, now).is_err() {
+        if self.open(id).is_err() {
             return;
         }
         let Some(stream) = self.streams.get(&id) else { return };

@@ -93,7 +93,7 @@ impl Engine {
             return;
         }
         // Not found yet: the folders are looked at first.
-        if self.first_scan || self.open(id, now).is_err() {
+        if self.first_scan || self.open(id).is_err() {
             return;
         }
         let file = self.streams.get(&id).and_then(|s| s.duplicate().ok().flatten());
