@@ -259,9 +259,8 @@ impl Engine {
             let Some(stream) = self.streams.get_mut(&id) else { return };
             // Its path does not lead to it: it was renamed or removed a moment ago.
             if let Some(path) = stream.path().map(std::borrow::ToOwned::to_owned) {
-                let key = stream.key;
                 self.by_path.remove(&path);
-                self.displaced_now(key, &path, now);
+                self.displaced_now(id, &path, now);
             }
             // It may have been found under its new name.
             if self.open(id).is_err() {

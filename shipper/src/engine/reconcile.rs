@@ -234,8 +234,15 @@ impl Engine {
         }
         self.unusable.remove(&key);
         self.pending.remove(&key);
-        let Some(id) = self.by_key.get(&key).copied() else { return };
+        if let Some(id) = self.by_key.get(&key).copied() {
+            self.displace_stream(id, path, now);
+        }
+    }
+
+    /// A path no longer holds a stream's file.
+    fn displace_stream(&mut self, id: StreamId, path: &Path, now: Now) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
+        let key = stream.key;
         if stream.place != Place::At(path.to_owned()) {
             return;
         }
@@ -284,7 +291,10 @@ impl Engine {
     /// A stream's content is nowhere to be found. It may turn up: see `end_streams`.
     pub(super) fn orphan(&mut self, id: StreamId, now: Now) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
-        self.by_key.remove(&stream.key);
+        // An inode may be another stream's by now.
+        if self.by_key.get(&stream.key) == Some(&id) {
+            self.by_key.remove(&stream.key);
+        }
         stream.lose_file();
         self.orphans.insert(id, now.mono);
         // What was taken for its copy may be all that is left of it.
@@ -426,16 +436,16 @@ impl Engine {
 
     /// Streams of the state that the first scan did not find anywhere.
     fn after_first_scan(&mut self, now: Now) {
-        let missing: Vec<(StreamId, FileKey, PathBuf)> = self
+        let missing: Vec<(StreamId, PathBuf)> = self
             .streams
             .values()
             .filter_map(|s| {
                 let path = s.path()?;
                 let named = self.discovery.found().contains_key(path) && self.by_path.get(path) == Some(&s.key);
-                (!named && !s.is_open()).then(|| (s.id, s.key, path.to_owned()))
+                (!named && !s.is_open()).then(|| (s.id, path.to_owned()))
             })
             .collect();
-        for (id, key, path) in missing {
+        for (id, path) in missing {
             self.by_path.remove(&path);
             let wanted = self
                 .store
@@ -444,7 +454,7 @@ impl Engine {
                 .get(&id)
                 .is_some_and(|r| self.plan.sources.iter().any(|s| s.name == r.source));
             if wanted {
-                self.displace(key, &path, now);
+                self.displace_stream(id, &path, now);
             }
         }
     }
@@ -486,9 +496,9 @@ fn find_inode(root: &crate::source::root::Root, folder: &Path, key: FileKey) -> 
 }
 
 impl Engine {
-    /// Like [`displace`](Self::displace), for a path that turned out wrong in the middle of something else.
-    pub(super) fn displaced_now(&mut self, key: FileKey, path: &Path, now: Now) {
-        self.displace(key, path, now);
+    /// Like [`displace_stream`](Self::displace_stream), for a path that turned out wrong in the middle of something else.
+    pub(super) fn displaced_now(&mut self, id: StreamId, path: &Path, now: Now) {
+        self.displace_stream(id, path, now);
         self.relook.insert(path.to_owned());
         self.listed = true;
     }
