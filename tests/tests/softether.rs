@@ -139,6 +139,12 @@ fn inside(room: &Room) -> Result<()> {
     for _ in 0..3 {
         ensure!(call("wrong", "EnumHub", &json!({}))?.contains("401"), "a wrong password was accepted");
     }
+    // The server writes its files in the background.
+    await_true("what is in the files has come", SOON, || {
+        let records = records(room)?;
+        let users = ["CORP", "CAFE-2"].iter().all(|hub| count(&records, "security", "LA_CREATE_USER", Some(hub)) > 0);
+        Ok(users && count(&records, "server", "LS_API_AUTH_ERROR", None) == 3)
+    })?;
     // From now on nothing is written to files any more.
     done("SetSysLog", &json!({"SaveType_u32": 3, "Hostname_str": "127.0.0.1", "Port_u32": 5514}))?;
     for _ in 0..2 {

@@ -158,7 +158,7 @@ impl Assembly {
         if self.last.is_some_and(|last| offset <= last) {
             self.events.iter_mut().for_each(|event| event.id = Id::default());
             self.processes.iter_mut().for_each(|process| process.pid = 0);
-            self.flood = Flood::default();
+            self.flood.forget();
         }
         self.last = Some(offset);
     }

@@ -42,6 +42,11 @@ pub(super) struct Flood {
 }
 
 impl Flood {
+    /// Begins anew, in the same memory.
+    pub(super) fn forget(&mut self) {
+        self.counts.clear();
+    }
+
     /// Counts a record of these texts.
     pub(super) fn count(&mut self, texts: [&[u8]; 4], time: i64) -> Fate {
         let mut hash = Xxh3::new();
