@@ -415,15 +415,9 @@ impl Engine {
     /// Nothing is under way any more, and everything that was settled is durable. What a sink has that awaits the agent's restart is
     /// not waited for: it stays pending, and ending is what it needs.
     pub fn is_home(&self) -> bool {
-        let awaits_restart = |lane: &Lane| {
-            let health = |outlet: &crate::lane::Outlet| {
-                outlet.health.lock().unwrap_or_else(std::sync::PoisonError::into_inner).awaits_restart
-            };
-            lane.outlet.as_ref().is_some_and(health)
-        };
         self.waiting.is_empty()
             && self.lanes.iter().all(|l| {
-                let rests = awaits_restart(l);
+                let rests = l.outlet.as_ref().is_some_and(|outlet| outlet.health().awaits_restart);
                 l.tracks.values().all(|t| (rests || t.under_way() == 0) && !t.dirty)
             })
             && !self.store.is_dirty()

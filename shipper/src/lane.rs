@@ -7,8 +7,8 @@ pub mod chunk;
 pub mod kill_switch;
 pub mod track;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::Sender;
 
@@ -121,7 +121,14 @@ pub struct Outlet {
     /// Where deliveries go. The engine bounds what is under way in bytes.
     pub deliveries: Sender<Delivery>,
     /// How the sink is doing.
-    pub health: Arc<std::sync::Mutex<Health>>,
+    pub health: Arc<Mutex<Health>>,
     /// Stops what is queued.
     pub gate: Gate,
+}
+
+impl Outlet {
+    /// How the sink is doing now.
+    pub fn health(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

@@ -181,7 +181,7 @@ impl Engine {
             let unread = stream.is_open() && record.frontier.offset == 0 && stream.size > 0;
             if unread {
                 match candidate.is_within(stream, record, comparison.len.min(stream.size))? {
-                    Some(true) => return self.judge_equal(candidate, *id, 0, comparison.len, patient),
+                    Some(true) => return Ok(self.judge_open(*id, record, 0, comparison.len, true, patient)),
                     Some(false) => {}
                     None => return Ok(self.judge_later()),
                 }
@@ -233,20 +233,34 @@ impl Engine {
         let Some(same) = candidate.is_within(stream, &record, len.min(stream.size))? else {
             return Ok(self.judge_later());
         };
+        Ok(self.judge_open(id, &record, frontier, len, same, patient))
+    }
+
+    /// The candidate is this stream up to its frontier; `same`: also as far as both the candidate and the stream's open file go.
+    fn judge_open(
+        &mut self,
+        id: StreamId,
+        record: &StreamRecord,
+        frontier: u64,
+        len: u64,
+        same: bool,
+        patient: bool,
+    ) -> Decision {
+        let Some(stream) = self.streams.get(&id) else { return Decision::Continues(id) };
         if same && len <= stream.size {
-            return Ok(Decision::Copy(id));
+            return Decision::Copy(id);
         }
         // Replaced by a longer one: it goes on there, if nobody can write to what has no name any more.
         if same && stream.place == Place::Unlinked && stream.writers() == Writers::None {
-            return Ok(Decision::Continues(id));
+            return Decision::Continues(id);
         }
         // Whoever replaced it may let go of it in a moment.
         if patient && (frontier < stream.size || stream.place == Place::Unlinked) {
-            return Ok(self.judge_later());
+            return self.judge_later();
         }
         let whole = Position { seq: record.frontier.seq, ..Position::at(frontier) };
         let begins_at = if frontier >= HEADER && record.frontier == whole { frontier } else { 0 };
-        Ok(Decision::New { begins_at })
+        Decision::New { begins_at }
     }
 
     /// Opens a stream's file if need be and looks whether it is still what it was.
@@ -260,7 +274,9 @@ impl Engine {
             // Its path does not lead to it: it was renamed or removed a moment ago.
             if let Some(path) = stream.path().map(std::borrow::ToOwned::to_owned) {
                 self.by_path.remove(&path);
-                self.displaced_now(id, &path, now);
+                self.displace_stream(id, &path, now);
+                self.relook.insert(path);
+                self.listed = true;
             }
             // It may have been found under its new name.
             if self.open(id).is_err() {
@@ -296,9 +312,10 @@ impl Engine {
         let id = StreamId::random();
         // No two streams begin at the same instant: the order in which they were met is the order of their lines.
         self.last_begun = now.wall.max(self.last_begun + 1);
-        let encoding =
-            if source.envelope == Envelope::None { Encoding::detect(&candidate.head) } else { Encoding::Bytes };
-        let encoding = if source.envelope == Envelope::None { encoding.of(source.settings.format) } else { encoding };
+        let encoding = match source.envelope {
+            Envelope::None => Encoding::detect(&candidate.head).of(source.settings.format),
+            _ => Encoding::Bytes,
+        };
         let mut record = StreamRecord {
             id: id.0.to_vec(),
             source: source.name.clone(),
@@ -371,7 +388,7 @@ impl Engine {
             stream.open(candidate.file);
         }
         stream.finished = compressed;
-        stream.watched = true;
+        stream.sure = Some(now.mono);
         self.by_key.insert(look.key, id);
         self.by_path.insert(path.to_owned(), look.key);
         self.index_lead(id, record.lead_hash);
@@ -420,7 +437,7 @@ impl Engine {
         stream.modified = look.modified;
         stream.changed = now.mono;
         stream.active = true;
-        stream.watched = true;
+        stream.sure.get_or_insert(stream.met);
         let mut mark = None;
         if compressed {
             match candidate.measure(0) {

@@ -278,20 +278,19 @@ impl Engine {
 
     /// The content of a stream that held the rest of a joined record is lost: if the record was not handed out whole, its beginning
     /// goes out as it is.
-    fn part(&mut self, record: &StreamRecord, now: Now) -> Result<Option<Vec<u8>>, ReadError> {
+    fn part(&mut self, record: &StreamRecord) -> Result<Option<Vec<u8>>, ReadError> {
         let Some(id) = StreamId::from_slice(&record.id) else { return Ok(None) };
         if record.frontier.offset > record.joined_at {
             return Err(ReadError::Missing { to: record.frontier });
         }
+        let path = bytes_path(&record.first_path);
         let fields = json!({
-            "stream": id.to_string(), "source": record.source, "path": bytes_path(&record.first_path).to_string_lossy(),
+            "stream": id.to_string(), "source": record.source, "path": path.to_string_lossy(),
             "lane": "*", "from": record.joined_at, "to": record.joined_at + record.joined_len, "bytes": 0, "more": false,
             "reason": "the file that held the rest of a line was removed before it was delivered",
         });
-        let message = format!(
-            "the rest of a line of {} is lost with the file that held it",
-            bytes_path(&record.first_path).display()
-        );
+        let message = format!("the rest of a line of {} is lost with the file that held it", path.display());
+        let now = self.last_turn.unwrap_or_else(Now::read);
         self.store.enter(now.wall, Action::Loss, message, &fields);
         let apart = StreamRecord { joined_to: Vec::new(), joined_lens: Vec::new(), ..record.clone() };
         self.decided(id, apart, u64::MAX, Some(record.joined_at));
@@ -324,13 +323,12 @@ impl Engine {
         if !record.is_joined() {
             return Ok(None);
         }
-        let now = self.last_turn.unwrap_or_else(Now::read);
         let mut suffix = Vec::new();
         for (next, len) in record.joins() {
             let follower = self.store.model().streams.get(&next).filter(|r| r.phase == 0).cloned();
-            let Some(follower) = follower else { return self.part(record, now) };
+            let Some(follower) = follower else { return self.part(record) };
             self.open(next)?;
-            let Some(stream) = self.streams.get_mut(&next) else { return self.part(record, now) };
+            let Some(stream) = self.streams.get_mut(&next) else { return self.part(record) };
             let mut part = vec![0; len as usize];
             let n = stream.read(&follower, 0, &mut part)?;
             suffix.extend_from_slice(&part[..n]);

@@ -185,9 +185,8 @@ impl Engine {
         let size = stream.base + look.size + joined;
         let moved = size != stream.size || look.modified != stream.modified;
         // Unchanged since it was seen last, maybe by an earlier run. Whether a changed one is still itself comes out when it is read.
-        stream.watched |= !moved;
         if !moved {
-            stream.sure = now.mono;
+            stream.sure = Some(now.mono);
         }
         if moved {
             stream.changed = now.mono;
@@ -240,7 +239,7 @@ impl Engine {
     }
 
     /// A path no longer holds a stream's file.
-    fn displace_stream(&mut self, id: StreamId, path: &Path, now: Now) {
+    pub(super) fn displace_stream(&mut self, id: StreamId, path: &Path, now: Now) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
         let key = stream.key;
         if stream.place != Place::At(path.to_owned()) {
@@ -493,13 +492,4 @@ fn find_inode(root: &crate::source::root::Root, folder: &Path, key: FileKey) -> 
         }
     }
     None
-}
-
-impl Engine {
-    /// Like [`displace_stream`](Self::displace_stream), for a path that turned out wrong in the middle of something else.
-    pub(super) fn displaced_now(&mut self, id: StreamId, path: &Path, now: Now) {
-        self.displace_stream(id, path, now);
-        self.relook.insert(path.to_owned());
-        self.listed = true;
-    }
 }

@@ -407,9 +407,7 @@ impl Engine {
                 seen_records += t.acknowledged.records + t.dropped.records + t.refused.records + t.lost.records;
             }
         }
-        let health =
-            lane.outlet.as_ref().map(|o| o.health.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone());
-        let health = health.unwrap_or_default();
+        let health = lane.outlet.as_ref().map(|outlet| outlet.health().clone()).unwrap_or_default();
         let settled = tally.settled();
         let records = tally.acknowledged.records + tally.dropped.records + tally.refused.records + tally.lost.records;
         let pending = Amount { bytes: seen.saturating_sub(settled), records: seen_records.saturating_sub(records) };

@@ -58,16 +58,16 @@ fn is_date(text: &str) -> bool {
         && within(6..8, 1, 31)
 }
 
-/// When a stream had its turn to be written.
+/// When a stream was written, as far as it can be told.
 #[derive(Debug)]
-struct TurnOf {
+struct Age {
     /// What its name says, if it has one.
     rank: Option<Rank>,
     /// When it was met.
     begun: i64,
 }
 
-impl TurnOf {
+impl Age {
     fn is_before(&self, other: &Self) -> bool {
         match (&self.rank, &other.rank) {
             (Some(a), Some(b)) => (a, self.begun) < (b, other.begun),
@@ -98,7 +98,7 @@ impl Engine {
 
     /// A stream's place among those of its folder. Its name is the one under which it lies now, or that of its copy; what has no name
     /// any more may have been renamed before it went.
-    fn turn_of(&self, id: StreamId, record: &StreamRecord) -> TurnOf {
+    fn age_of(&self, id: StreamId, record: &StreamRecord) -> Age {
         let here = self.streams.get(&id).and_then(|s| s.path().map(Rank::of));
         let copied = || {
             let copy = self.store.model().copies.values().find(|copy| copy.stream == record.id)?;
@@ -108,7 +108,7 @@ impl Engine {
             let rank = Rank::of(&bytes_path(&record.extents.last()?.path));
             Some(rank).filter(|rank| *rank != Rank::Live)
         };
-        TurnOf { rank: here.or_else(copied).or_else(rotated), begun: record.begun }
+        Age { rank: here.or_else(copied).or_else(rotated), begun: record.begun }
     }
 
     /// The other streams that may share a line with one, with their places.
@@ -116,19 +116,19 @@ impl Engine {
         &'a self,
         id: StreamId,
         record: &'a StreamRecord,
-    ) -> impl Iterator<Item = (StreamId, &'a StreamRecord, TurnOf)> {
+    ) -> impl Iterator<Item = (StreamId, &'a StreamRecord, Age)> {
         let streams = self.store.model().streams.iter();
         streams
             .filter(move |(other, r)| {
                 **other != id && r.joining && r.source == record.source && folder(r) == folder(record)
             })
-            .map(|(other, r)| (*other, r, self.turn_of(*other, r)))
+            .map(|(other, r)| (*other, r, self.age_of(*other, r)))
     }
 
     /// The stream that was written next in the same folder.
     pub(super) fn follower(&self, id: StreamId, record: &StreamRecord) -> Option<(StreamId, StreamRecord)> {
-        let own = self.turn_of(id, record);
-        let later = self.beside(id, record).filter(|(.., turn)| own.is_before(turn));
+        let own = self.age_of(id, record);
+        let later = self.beside(id, record).filter(|(.., age)| own.is_before(age));
         let (next, follower, _) = later.reduce(|a, b| if b.2.is_before(&a.2) { b } else { a })?;
         Some((next, follower.clone()))
     }
@@ -139,8 +139,8 @@ impl Engine {
         id: StreamId,
         record: &'a StreamRecord,
     ) -> Option<(StreamId, &'a StreamRecord)> {
-        let own = self.turn_of(id, record);
-        let earlier = self.beside(id, record).filter(|(.., turn)| turn.is_before(&own));
+        let own = self.age_of(id, record);
+        let earlier = self.beside(id, record).filter(|(.., age)| age.is_before(&own));
         earlier.reduce(|a, b| if a.2.is_before(&b.2) { b } else { a }).map(|(before, record, _)| (before, record))
     }
 
@@ -154,7 +154,7 @@ impl Engine {
         }
         let model = self.store.model();
         let (Some(first), Some(last)) = (model.streams.get(&before), model.streams.get(&next)) else { return false };
-        let (from, to) = (self.turn_of(before, first).rank, self.turn_of(next, last).rank);
+        let (from, to) = (self.age_of(before, first).rank, self.age_of(next, last).rank);
         let place = bytes_path(folder(first));
         self.pending.keys().any(|key| {
             let paths = self.by_path.iter().filter(|(path, k)| *k == key && path.parent() == Some(&place));

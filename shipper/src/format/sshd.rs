@@ -4,6 +4,8 @@
 //! said; none of them is quoted. Each message is therefore read from that end at which nothing foreign stands, and where a second
 //! reading stays possible the record is marked as suspect. Names are escaped by sshd; `user.name` has them without escapes.
 
+mod key;
+
 use super::object::Object;
 use super::peer::{Peer, is_host, source};
 use super::record::{Field, Record};
@@ -178,7 +180,7 @@ impl<'a> Reader<'_, 'a> {
         self.marked(found.user, 1);
         source(self.record, found.host, found.port);
         if !found.info.is_empty() {
-            key(&mut self.waybill, method, found.info);
+            key::write(&mut self.waybill, method, found.info);
         }
         Some(())
     }
@@ -612,7 +614,7 @@ impl<'a> Reader<'_, 'a> {
         if let Some(rest) = text.strip_prefix(b"Accepted key ") {
             let (info, file) = split(rest, b" found at ")?;
             self.says("key-found", Some(Success), AUTHENTICATION, "\"info\"");
-            key(&mut self.waybill, b"publickey", info);
+            key::write(&mut self.waybill, b"publickey", info);
             self.waybill.text("file", file);
         } else if let Some(rest) = text.strip_prefix(b"Accepted certificate ID \"") {
             let (id, rest) = rsplit(rest, b"\" (serial ")?;
@@ -682,7 +684,7 @@ impl<'a> Attempt<'a> {
     /// a password has no info, so nothing can follow; a key is a type and a fingerprint; only a certificate's id is free text.
     fn find(text: &'a [u8], method: &[u8]) -> Option<Self> {
         let method = split(method, b"/").map_or(method, |(method, _)| method);
-        let certificate = is_certificate_end(text);
+        let certificate = key::is_certificate_end(text);
         let mut found: Option<Self> = None;
         let mut first = None;
         for peer in Peer::all(text) {
@@ -691,7 +693,7 @@ impl<'a> Attempt<'a> {
             let fits = match method {
                 _ if info.is_empty() => true,
                 _ if peer.behind.starts_with(b" ssh1:") => found.is_none(),
-                b"publickey" => is_key(info) || (certificate && begins_with_key(info)),
+                b"publickey" => key::is_key(info) || (certificate && key::begins_with_key(info)),
                 b"password" | b"none" | b"keyboard-interactive" => false,
                 _ => found.is_none(),
             };
@@ -734,62 +736,6 @@ fn behind_protocol(text: &[u8]) -> Option<&[u8]> {
         _ => text,
     };
     if rest.is_empty() { Some(rest) } else { rest.strip_prefix(b": ") }
-}
-
-/// `RSA SHA256:…`, before 6.8 `RSA 1e:2d:…`
-fn is_key(info: &[u8]) -> bool {
-    split(info, b" ").is_some_and(|(kind, fingerprint)| is_word(kind) && is_fingerprint(fingerprint))
-}
-
-fn begins_with_key(info: &[u8]) -> bool {
-    split(info, b" ID ").is_some_and(|(key, _)| is_key(key))
-}
-
-/// `… (serial 0) CA ED25519 SHA256:…`
-fn is_certificate_end(text: &[u8]) -> bool {
-    rsplit(text, b" CA ").is_some_and(|(before, authority)| before.ends_with(b")") && is_key(authority))
-}
-
-fn is_word(text: &[u8]) -> bool {
-    !text.is_empty()
-        && text.len() <= 64
-        && text.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_@.".contains(byte))
-}
-
-fn is_fingerprint(text: &[u8]) -> bool {
-    text.len() <= 160 && text.iter().all(u8::is_ascii_graphic) && memchr::memchr(b':', text).is_some()
-}
-
-/// Writes what is said about a key: `RSA SHA256:…[ ID id (serial 0) CA ED25519 SHA256:…]`, or of another method what it says.
-fn key(waybill: &mut Object<'_>, method: &[u8], info: &[u8]) {
-    if method != b"publickey" && method != b"hostbased" {
-        waybill.text("info", info);
-        return;
-    }
-    if method == b"hostbased"
-        && let Some((shown, client)) = split(info, b", client user \"")
-        && let Some((user, host)) = rsplit(client, b"\", client host \"")
-    {
-        key(waybill, b"publickey", shown);
-        waybill.text("client_user", user);
-        waybill.text("client_host", host.strip_suffix(b"\"").unwrap_or(host));
-        return;
-    }
-    let (shown, rest) = split(info, b" ID ").unwrap_or((info, b""));
-    match split(shown, b" ") {
-        Some((kind, fingerprint)) if is_word(kind) => {
-            waybill.text("key_type", kind);
-            waybill.text("fingerprint", fingerprint.strip_suffix(b",").unwrap_or(fingerprint));
-        }
-        _ => waybill.text("info", info),
-    }
-    if let Some((id, rest)) = rsplit(rest, b" (serial ") {
-        waybill.text("certificate_id", id);
-        if let Some((serial, authority)) = split(rest, b") CA ") {
-            waybill.text("certificate_serial", serial);
-            waybill.text("authority", authority);
-        }
-    }
 }
 
 pub(super) fn split<'a>(text: &'a [u8], mark: &[u8]) -> Option<(&'a [u8], &'a [u8])> {

@@ -98,14 +98,12 @@ pub struct Stream {
     pub known: u64,
     /// The first byte that no record holds yet.
     pub framed: u64,
-    /// It was seen, and was certainly still itself, since the agent started.
-    pub watched: bool,
     /// Its first line was found to be whole, or joined: it need not wait for another stream.
     pub head_checked: bool,
     /// When it was met, in this run.
     pub met: Instant,
-    /// When it was last certain that the file is still the stream.
-    pub sure: Instant,
+    /// When it was last certain, since the agent started, that the file is still the stream.
+    pub sure: Option<Instant>,
     /// When it was last seen to change.
     pub changed: Instant,
     /// There may be something to read or to hand over.
@@ -152,10 +150,9 @@ impl Stream {
             finished: extent.is_some_and(|e| e.compression != 0),
             known: record.frontier.offset,
             framed: record.frontier.read_from(),
-            watched: false,
             head_checked: record.frontier.offset > record.begins_at,
             met: now,
-            sure: now,
+            sure: None,
             changed: now,
             active: true,
             trouble: None,
@@ -246,7 +243,6 @@ impl Stream {
         let mut witness = [0; WITNESS];
         let mut witnessed = 0;
         let mut head = Vec::new();
-        self.check_beginning(record, frontier)?;
         if frontier > start {
             let mut block = vec![0; (frontier - start) as usize];
             if self.read_at(start, &mut block)? < block.len() {
@@ -351,8 +347,7 @@ impl Stream {
             self.check_beginning(record, record.digest_end())?;
         }
         self.known = self.known.max(from + n as u64);
-        self.watched = true;
-        self.sure = Instant::now();
+        self.sure = Some(Instant::now());
         Ok(n)
     }
 
