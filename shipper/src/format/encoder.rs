@@ -110,7 +110,8 @@ impl Encoder {
         match self.kind {
             Kind::Text => text::parse(&mut record, clean.text),
             Kind::V2RayAccess | Kind::V2RayError if whole => {
-                v2ray::parse(&mut record, clean.text, &self.outbounds, &mut self.clock, &mut self.detail);
+                let clock = (&mut self.clock, frame.observed);
+                v2ray::parse(&mut record, clean.text, &self.outbounds, clock, &mut self.detail);
                 self.forgery.check(&mut record, clean.text, frame.seq);
                 self.usage.check(&record, &mut self.fan_out, &mut self.detail);
             }

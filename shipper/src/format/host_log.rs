@@ -21,7 +21,18 @@ pub(super) fn parse<'a>(
     detail: &mut Vec<u8>,
 ) {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let header = syslog::parse(line, clock, observed).unwrap_or(syslog::Header { message: line, ..Default::default() });
+    if line.starts_with(b"-- ") && line.ends_with(b" --") {
+        // journalctl's own: "-- Boot 0f3a… --", "-- No entries --"
+        record.parsed = true;
+        record.name(Field::EventAction, "journal-mark");
+        record.set(Field::Message, line);
+        return;
+    }
+    let header = syslog::parse(line, clock, observed)
+        .or_else(|| {
+            syslog::untimed(line, |program| matches!(base_name(program), b"sshd" | b"sshd-session" | b"sudo" | b"su"))
+        })
+        .unwrap_or(syslog::Header { message: syslog::behind_container(line), ..Default::default() });
     if let Some(moment) = header.moment {
         (record.time, record.ambiguous) = (Some(moment.time), moment.ambiguous);
     }
@@ -95,8 +106,12 @@ pub(super) fn parse<'a>(
     }
 }
 
-/// `sshd` of `/usr/sbin/sshd` and of `sshd(pam_unix)`.
+/// `sshd` of `/usr/sbin/sshd`, of `sshd(pam_unix)`, and of the units `ssh.service` and `sshd@…service`.
 fn base_name(program: &[u8]) -> &[u8] {
+    if let Some(unit) = program.strip_suffix(b".service") {
+        let name = &unit[..memchr::memchr(b'@', unit).unwrap_or(unit.len())];
+        return if name == b"ssh" { b"sshd" } else { name };
+    }
     let end = memchr::memchr(b'(', program).filter(|at| *at > 0).unwrap_or(program.len());
     let name = &program[..end];
     memchr::memrchr(b'/', name).map_or(name, |at| &name[at + 1..])
