@@ -41,3 +41,4 @@ pub mod wait;
 pub mod watch;
 pub mod web;
 pub mod writer;
+pub mod xray;

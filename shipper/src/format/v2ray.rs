@@ -29,7 +29,7 @@ pub(super) fn parse<'a>(
     let message = behind_runtime(line).unwrap_or(line);
     record.parsed = v2ray_error::untagged(record, message)
         || v2ray_panel::parse(record, syslog::behind_container(message), detail)
-        || logged(record, message, outbounds, (clock, observed), detail);
+        || logged(record, line, outbounds, (clock, observed), detail);
 }
 
 /// Reads what follows a date.
