@@ -113,7 +113,7 @@ build: system ## the agent and the operator
 	@$(CARGO) build --workspace --bins
 
 setup: # the programs that the tests drive; the machine itself is left as it is
-	@scripts/tools $(CACHE)/tools logrotate v2ray gzip zstd softether-common vpnserver rsyslogd syslog-ng promtool
+	@scripts/tools $(CACHE)/tools logrotate v2ray gzip zstd softether-common vpnserver rsyslogd syslog-ng promtool sshd sudo
 
 clean-run:
 	@mkdir -p $(RUN) && rm -f $(LOG) $(WAYBILL_SKIPS) && touch $(LOG) $(WAYBILL_SKIPS)

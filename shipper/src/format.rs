@@ -141,6 +141,8 @@ mod documented;
 #[cfg(test)]
 mod genuine;
 #[cfg(test)]
+mod growth;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod tests;

@@ -140,8 +140,9 @@ impl Encoder {
                 linux_audit::parse(&mut record, clean.text, frame.offset, times, assembly, scratch, &mut self.detail);
             }
             Kind::KubernetesAudit if whole => {
+                let (members, scratch) = (&mut self.members, &mut self.scratch);
                 let (objects, detail) = (&mut self.objects, &mut self.detail);
-                kubernetes_audit::parse(&mut record, clean.text, &mut self.members, objects, detail);
+                kubernetes_audit::parse(&mut record, clean.text, members, scratch, objects, detail);
             }
             Kind::Json if whole => {
                 let (objects, detail) = (&mut self.objects, &mut self.detail);

@@ -27,7 +27,7 @@ const RESOLVERS: [&[u8]; 4] = [b"DNS", b"DoH", b"DoQ", b"DoT"];
 /// Whether an address was made unreadable by whoever passed the line on: `xxx.xxx.xx.xx:xxxxx`, `1.2.*.*`.
 fn is_overwritten(from: &[u8]) -> bool {
     let from = [&b"tcp:"[..], b"udp:"].iter().find_map(|prefix| from.strip_prefix(*prefix)).unwrap_or(from);
-    from.iter().filter(|byte| **byte == b'.').count() == 3
+    from.split(|byte| *byte == b'.').count() == 4
         && from.iter().all(|byte| byte.is_ascii_hexdigit() || b".:*xX#".contains(byte))
 }
 
