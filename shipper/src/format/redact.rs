@@ -10,6 +10,13 @@ use xxhash_rust::xxh3::xxh3_64;
 
 const MASK: &[u8] = b"***";
 
+/// Where a secret begins and ends.
+type Place = (usize, usize);
+
+/// How the first secret of each kind is found, at or behind a place.
+const KINDS: [fn(&Cleaner, &[u8], usize) -> Option<Place>; 3] =
+    [Cleaner::next_password, Cleaner::next_id, Cleaner::next_refused];
+
 /// The buffers for lines that have to be changed.
 #[derive(Debug)]
 pub(super) struct Cleaner {
@@ -57,11 +64,18 @@ impl Cleaner {
         }
         self.redacted.clear();
         let mut from = 0;
-        while let Some((start, end)) = self.next_secret(text, from) {
+        let mut next = KINDS.map(|find| find(self, text, 0));
+        while let Some((start, end)) = next.iter().flatten().min().copied() {
             self.redacted.extend_from_slice(&text[from..start]);
             self.redacted.extend_from_slice(MASK);
             self.secrets.push((xxh3_64(&text[start..end]) & 0x00ff_ffff) as u32);
             from = end;
+            // What is found further on, or nowhere, is not looked for again: a line can hold many secrets.
+            for (place, find) in next.iter_mut().zip(KINDS) {
+                if place.is_some_and(|(start, _)| start < from) {
+                    *place = find(self, text, from);
+                }
+            }
         }
         if self.secrets.is_empty() {
             return Clean { text, original: line, secrets: &[] };
@@ -70,20 +84,22 @@ impl Cleaner {
         Clean { text: &self.redacted, original: &self.redacted, secrets: &self.secrets }
     }
 
-    /// The first secret at or behind `from`.
-    fn next_secret(&self, text: &[u8], from: usize) -> Option<(usize, usize)> {
-        let password = self.next_password(text, from);
-        let id = self.user_id.find(&text[from..]).and_then(|at| {
+    /// The user id that was refused.
+    fn next_id(&self, text: &[u8], mut from: usize) -> Option<Place> {
+        while let Some(at) = self.user_id.find(&text[from..]) {
             let start = from + at + self.user_id.needle().len();
             let end = token_end(text, start);
-            (end > start).then_some((start, end))
-        });
-        [password, id, self.next_refused(text, from)].into_iter().flatten().min()
+            if end > start {
+                return Some((start, end));
+            }
+            from = start;
+        }
+        None
     }
 
     /// The password in `wrong username or password: "user" "password"` and in `wrong username: "user", password: "password"`. The
     /// user's name may hold quotes: rather too much is taken than too little.
-    fn next_refused(&self, text: &[u8], from: usize) -> Option<(usize, usize)> {
+    fn next_refused(&self, text: &[u8], from: usize) -> Option<Place> {
         let mark = from + self.panel.find(&text[from..])? + self.panel.needle().len();
         let rest = &text[mark..];
         let divider: &[u8] = if rest.starts_with(b" or password: ") { b"\" \"" } else { b"password: \"" };
@@ -94,7 +110,7 @@ impl Cleaner {
     }
 
     /// The password in `//user:password@`.
-    fn next_password(&self, text: &[u8], mut from: usize) -> Option<(usize, usize)> {
+    fn next_password(&self, text: &[u8], mut from: usize) -> Option<Place> {
         while let Some(at) = self.slashes.find(&text[from..]) {
             let start = from + at + 2;
             let end = text[start..]
