@@ -42,7 +42,7 @@ pub(super) fn parse<'a>(
     if let Some(pid) = header.pid {
         record.set_checked(Field::ProcessPid, pid);
     }
-    let mut message = header.message;
+    let mut message = behind_kernel(header.message);
     let mut folded = syslog::repeated(message);
     if let Some((count, inside)) = syslog::unfolded(message) {
         (folded, message) = (Some(count), inside);
@@ -104,6 +104,17 @@ pub(super) fn parse<'a>(
     if !known {
         record.set(Field::Message, message.trim_ascii_start());
     }
+}
+
+/// What follows `kernel: [  970.699396] `, which some set-ups put between a program's tag and its message.
+fn behind_kernel(message: &[u8]) -> &[u8] {
+    let Some(rest) = message.strip_prefix(b"kernel:") else { return message };
+    let rest = rest.trim_ascii_start();
+    let Some(end) = memchr::memchr(b']', &rest[..rest.len().min(24)]).filter(|_| rest.starts_with(b"[")) else {
+        return message;
+    };
+    let rest = &rest[end + 1..];
+    rest.strip_prefix(b":").unwrap_or(rest).trim_ascii_start()
 }
 
 /// `sshd` of `/usr/sbin/sshd`, of `sshd(pam_unix)`, and of the units `ssh.service` and `sshd@…service`.
