@@ -175,6 +175,7 @@ impl Encoder {
             outcome: record.outcome,
             parsed: record.parsed,
             suspect: record.suspect.is_some(),
+            incomplete: record.integrity.is_some() && record.kind == "alert",
             dropped: false,
             time: Some(time),
         };
