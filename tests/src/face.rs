@@ -188,8 +188,8 @@ mod tests {
     #[test]
     fn metrics_that_do_not_add_up_are_found() {
         let shown = |seen: u64| {
-            let terms: String = TERMS.iter().map(|term| format!("{}{{lane=\"x\"}} 2\n", metric(term))).collect();
-            format!("waybill_lane_seen_bytes_total{{lane=\"x\"}} {seen}\n{terms}")
+            let terms: Vec<String> = TERMS.iter().map(|term| format!("{}{{lane=\"x\"}} 2", metric(term))).collect();
+            format!("waybill_lane_seen_bytes_total{{lane=\"x\"}} {seen}\n{}", terms.join("\n"))
         };
         balance_of_metrics(&shown(10)).unwrap();
         assert!(balance_of_metrics(&shown(11)).is_err());
