@@ -77,11 +77,11 @@ fn a_log_that_says_that_it_is_incomplete_is_an_alert() {
         ),
         (
             Kind::LinuxAudit,
-            "Nov 22 06:00:00 gw kernel: audit: audit_lost=152 audit_rate_limit=0 audit_backlog_limit=64",
+            "2026-11-22T06:00:00+00:00 gw kernel: audit: audit_lost=152 audit_rate_limit=0 audit_backlog_limit=64",
         ),
         (
             Kind::LinuxAudit,
-            "Nov 22 06:00:00 gw auditd[501]: Audit daemon is suspending logging due to no space left on logging partition.",
+            "2026-11-22T06:00:00+00:00 gw auditd[501]: Audit daemon is suspending logging due to no space left on logging partition.",
         ),
     ] {
         let (verdict, record) = encode(&gateway(kind), line.as_bytes());
