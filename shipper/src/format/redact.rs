@@ -13,9 +13,10 @@ const MASK: &[u8] = b"***";
 /// Where a secret begins and ends.
 type Place = (usize, usize);
 
-/// How the first secret of each kind is found, at or behind a place.
-const KINDS: [fn(&Cleaner, &[u8], usize) -> Option<Place>; 3] =
-    [Cleaner::next_password, Cleaner::next_id, Cleaner::next_refused];
+/// How the first secret of a kind is found, at or behind a place.
+type Find = fn(&Cleaner, &[u8], usize) -> Option<Place>;
+
+const KINDS: [Find; 3] = [Cleaner::next_password, Cleaner::next_id, Cleaner::next_refused];
 
 /// The buffers for lines that have to be changed.
 #[derive(Debug)]

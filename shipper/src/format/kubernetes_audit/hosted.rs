@@ -73,7 +73,8 @@ pub(super) fn many<'a>(
     let mut worst = None;
     let (mut objects, mut inside) = (Vec::new(), Vec::new());
     for value in elements(line, items.span.start).filter(|value| value.kind == Type::Object).take(MOST) {
-        (objects.clear(), inside.clear());
+        objects.clear();
+        inside.clear();
         let mut event = Record::new("kubernetes", "kubernetes.audit");
         event.escaped = true;
         super::event(&mut event, &line[value.span.clone()], members, &mut objects, &mut inside)?;
