@@ -161,6 +161,16 @@ impl Client {
         Ok(self.retention)
     }
 
+    /// Asks for the group's retention again before the next request.
+    pub fn forget_retention(&mut self) {
+        self.asked = None;
+    }
+
+    /// Whether the retention that was last told is taken as known.
+    pub fn knows_retention(&self) -> bool {
+        self.asked.is_some()
+    }
+
     /// Looks the group up.
     pub fn describe(&self) -> Result<Group, Denied> {
         let asked = self.sdk.describe_log_groups().log_group_name_prefix(&self.group).send();
