@@ -171,8 +171,8 @@ mod tests {
         let file = SecretKey { secret: "tls".into(), key: "tls.key".into() };
         for (text, words) in [
             // The line breaks were lost on the way.
-            ("-----BEGIN PRIVATE KEY----- SECRETSECRET -----END PRIVATE KEY-----", "a BEGIN line"),
-            ("-----BEGIN SECRETSECRET-----\nSECRETSECRET\n", "an END line is missing"),
+            ("-----BEGIN PRIVATE KEY----- SECRETSECRET -----END PRIVATE KEY-----", "an END line is missing"),
+            ("-----BEGIN SECRETSECRET\nSECRETSECRET\n", "a BEGIN line"),
             ("-----BEGIN PRIVATE KEY-----\n!SECRETSECRET!\n-----END PRIVATE KEY-----\n", "not base64"),
             ("SECRETSECRET", "nothing of that kind"),
         ] {

@@ -233,8 +233,9 @@ fn a_fatal_producer_is_made_anew_from_what_has_no_report() {
     rig.deliver(1, 500);
     rig.settle();
     let fatal = Error::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
-    for round in 0..3 {
-        rig.cluster.request_errors(RDKafkaApiKey::Produce, &[fatal; 2]);
+    for round in 0..2 {
+        // As many as make it wait long enough to be seen waiting.
+        rig.cluster.request_errors(RDKafkaApiKey::Produce, &[fatal; 5]);
         rig.deliver(1, 700);
         rig.deliver(2, 300);
         rig.trouble("the producer is made anew", false);
