@@ -16,7 +16,7 @@ use crate::process::Process;
 use crate::wait::await_true;
 
 /// How long a node may take to answer after its start, on a busy machine.
-const START: Duration = Duration::from_secs(120);
+const START: Duration = Duration::from_mins(5);
 
 /// A node. Killed when dropped; it also ends when the test does.
 #[derive(Debug)]

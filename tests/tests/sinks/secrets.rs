@@ -124,7 +124,7 @@ fn no_secret_is_told_whether_it_is_wrong_damaged_or_right() -> Result<()> {
             );
             fs::write(&credentials, text).context("failed to write the credentials")
         };
-        cloud_login("AKIDWRONG")?;
+        cloud_login("MISSIGNED")?;
         shipment.agent.set("AWS_SHARED_CREDENTIALS_FILE", &credentials.display().to_string());
         shipment.write(100)?;
         shipment.agent.start()?;

@@ -276,7 +276,8 @@ impl Client {
             SdkError::ServiceError(answer) => {
                 let status = answer.raw().status().as_u16();
                 let code = answer.err().code().unwrap_or_default();
-                let text = answer.err().message().unwrap_or_default();
+                // One line: behind it the service may repeat the request, with the session's token in it.
+                let text = answer.err().message().and_then(|text| text.lines().next()).unwrap_or_default();
                 let said = format!("{server}: {} {}", if code.is_empty() { "status" } else { code }, status);
                 let said = if text.is_empty() { said } else { format!("{said}: {text}") };
                 if WHO.contains(&code) {
