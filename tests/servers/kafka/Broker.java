@@ -43,7 +43,7 @@ public class Broker {
         broker.start();
         Map<String, Object> settings = new HashMap<>();
         settings.put("bootstrap.servers", "127.0.0.1:" + arguments[2]);
-        settings.put("default.api.timeout.ms", "60000");
+        settings.put("default.api.timeout.ms", "300000");
         try (Admin admin = Admin.create(settings)) {
             BufferedReader commands = new BufferedReader(new InputStreamReader(System.in));
             for (String line = commands.readLine(); line != null; line = commands.readLine()) {
