@@ -238,7 +238,7 @@ fn a_fatal_producer_is_made_anew_from_what_has_no_report() {
         rig.cluster.request_errors(RDKafkaApiKey::Produce, &[fatal; 5]);
         rig.deliver(1, 700);
         rig.deliver(2, 300);
-        rig.trouble("the producer is made anew", false);
+        rig.trouble("topic audit", false);
         rig.settle();
         assert_eq!(rig.outlet().health.lock().unwrap().trouble, None, "round {round}");
     }
