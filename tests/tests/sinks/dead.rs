@@ -60,7 +60,7 @@ impl Arrivals {
         if let Some(file) = &mut self.file {
             file.read_to_end(&mut bytes)?;
         }
-        self.count += bytes.iter().filter(|byte| **byte == b'\n').count();
+        self.count += bytes.split(|byte| *byte == b'\n').count() - 1;
         Ok(self.count)
     }
 }
