@@ -80,9 +80,9 @@ test-kind: ## the same suite on kind, for who has Docker: one control plane, two
 	else echo "SKIPPED: test-kind: $$why"; echo "test-kind: $$why" >> $(WAYBILL_SKIPS); fi
 	@$(if $(TOTAL),,scripts/totals $(LOG) $(WAYBILL_SKIPS))
 
-torture: setup build clean-run ## conservation under violence, with at least 1,000 kills
+torture: setup build clean-run ## conservation under violence: 1,000 kills at random, 500 and more at every step of every rotation
 	@WAYBILL_TORTURE_KILLS=$${WAYBILL_TORTURE_KILLS:-1000} \
-	$(CARGO) test --workspace --test torture -- --ignored --nocapture $(tee)
+	$(CARGO) test --workspace --test torture --test rotation_torture -- --ignored --nocapture $(tee)
 	@scripts/totals $(LOG) $(WAYBILL_SKIPS)
 
 bench: setup ## what framing, parsing and encoding cost; waybill parse beside rsyslog and syslog-ng

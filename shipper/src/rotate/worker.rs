@@ -227,6 +227,7 @@ fn guard(guard: &Guard) -> io::Result<()> {
     let folder = File::open(parent)?;
     let file = immutable::open(&folder, Path::new(name), &guard.key)?;
     immutable::set(&file, guard.flag, true)?;
+    fault::point("archive-protected");
     Ok(())
 }
 
@@ -250,6 +251,7 @@ pub fn remove(victim: &Victim) -> io::Result<()> {
     if immutable::has(&file, Flag::Immutable).unwrap_or(false) {
         immutable::set(&file, Flag::Immutable, false)?;
     }
+    fault::point("prune-unprotected");
     piece::remove(&folder, name)?;
     rustix::fs::fsync(&folder)?;
     Ok(())

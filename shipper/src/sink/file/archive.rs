@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use super::sync_folder;
 use crate::plan::FilePlan;
 use crate::rotate::cycle::{self, LiveName};
+use crate::rotate::fault;
 use crate::rotate::header;
 use crate::rotate::immutable::{self, Flag};
 use crate::rotate::piece::TEMPORARY;
@@ -41,6 +42,7 @@ impl Archives {
     pub fn rotate(&mut self, opened: &jiff::Zoned) -> io::Result<()> {
         let target = self.next_name(opened)?;
         std::fs::rename(&self.plan.path, &target)?;
+        fault::point("sink-renamed");
         sync_folder(&self.plan.path)?;
         self.tidy();
         Ok(())
@@ -109,6 +111,8 @@ fn compress_all(plan: &FilePlan) -> io::Result<()> {
         let mut target = path.clone().into_os_string();
         target.push(cycle::suffix(plan.compression));
         compress(&path, Path::new(&target), plan.compression)?;
+        sync_folder(&path)?;
+        fault::point("sink-compressed");
         std::fs::remove_file(&path)?;
         sync_folder(&path)?;
     }
@@ -144,6 +148,7 @@ fn compress(from: &Path, to: &Path, compression: Compression) -> io::Result<()> 
     };
     // Retention goes by the age of the records, not of the compression.
     file.set_modified(modified)?;
+    fault::point("sink-filled");
     file.sync_all()?;
     std::fs::rename(&temporary, to)
 }
@@ -179,6 +184,7 @@ fn protect(plan: &FilePlan) -> io::Result<()> {
         let finished = plan.compression == Compression::None || name.ends_with(cycle::suffix(plan.compression));
         if finished {
             immutable::set(&File::open(&path)?, Flag::Immutable, true)?;
+            fault::point("sink-protected");
         }
     }
     Ok(())
