@@ -26,11 +26,8 @@ fn policy(room: &Room) -> Policy {
     let source = with(source, "/rotation", json!({"mode": "Collapse", "maxSize": "64Ki", "compression": "Zstd"}));
     let source = with(source, "/retention", json!({"maxFiles": 2}));
     let source = with(source, "/protect", json!({"archives": true, "live": true}));
-    let local = with(
-        policy::file("local", &local(room)),
-        "/file/rotation",
-        json!({"maxSize": "256Ki", "compression": "Gzip"}),
-    );
+    let local =
+        with(policy::file("local", &local(room)), "/file/rotation", json!({"maxSize": "256Ki", "compression": "Gzip"}));
     let local = with(local, "/file/retention", json!({"maxFiles": 1000}));
     let local = with(local, "/file/protect", json!({"archives": true}));
     Policy::new("disk").source(source).sink(policy::file("archive", &room.archive())).sink(local)
@@ -74,8 +71,8 @@ fn goes_on(scene: &mut Scene<'_>, live: &mut Live) -> Result<()> {
         scene.came(live)?;
     }
     scene.settle()?;
-    scene.agent.inspect_archives()?;
     let totals = scene.judge()?;
+    scene.agent.inspect_archives()?;
     ensure!(totals.entered == 0 && totals.delivered == totals.lines, "{totals}");
     let (books, output) = ([scene.scribe.book.copy()], Output::read(&local(scene.room))?);
     let leniency = Leniency { repeats: true, ..Leniency::default() };
