@@ -1,14 +1,8 @@
 //! The places of a rotation at which a test can end the agent or halt it, as `WAYBILL_FAULT` names them.
 
 /// Of archives in general.
-pub const ARCHIVE: [&str; 6] = [
-    "archive-filled",
-    "archive-written",
-    "archive-entered",
-    "archive-named",
-    "archive-renamed",
-    "archive-protected",
-];
+pub const ARCHIVE: [&str; 6] =
+    ["archive-filled", "archive-written", "archive-entered", "archive-named", "archive-renamed", "archive-protected"];
 /// Of cutting the front of a live file off.
 pub const COLLAPSE: [&str; 5] =
     ["intent-entered", "live-unprotected", "collapsed", "collapse-synced", "base-committed"];

@@ -26,11 +26,8 @@ fn policy(room: &Room) -> Policy {
     let source = with(source, "/rotation", json!({"mode": "Collapse", "maxSize": "64Ki", "compression": "Zstd"}));
     let source = with(source, "/retention", json!({"maxFiles": 2}));
     let source = with(source, "/protect", json!({"archives": true, "live": true}));
-    let local = with(
-        policy::file("local", &local(room)),
-        "/file/rotation",
-        json!({"maxSize": "256Ki", "compression": "Gzip"}),
-    );
+    let local =
+        with(policy::file("local", &local(room)), "/file/rotation", json!({"maxSize": "256Ki", "compression": "Gzip"}));
     let local = with(local, "/file/retention", json!({"maxFiles": 1000}));
     let local = with(local, "/file/protect", json!({"archives": true}));
     Policy::new("disk").source(source).sink(policy::file("archive", &room.archive())).sink(local)

@@ -170,8 +170,7 @@ fn violence(name: &str, kills: usize) -> Result<BTreeMap<&'static str, usize>> {
         let mut slow = Slow::of(room);
         fs::create_dir(&slow.folder)?;
         fs::write(&slow.aside, "")?;
-        let mut writer =
-            Shell::start(room.path(), &room.logs().join("shell/app.log"), Shell::REOPENS, "0.1")?;
+        let mut writer = Shell::start(room.path(), &room.logs().join("shell/app.log"), Shell::REOPENS, "0.1")?;
         let mut agent = room.agent(&policy(room, &writer))?;
         let stage = Stage::new(&room.archive());
         let mut troupe = Troupe::new(&stage);
