@@ -7,6 +7,7 @@
 mod begin;
 mod recover;
 mod rename;
+mod report;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -194,6 +195,7 @@ impl Engine {
             Done::Reopened(id, Err(why)) => self.say_not_reopened(id, &why, now),
             Done::Reopened(_, Ok(())) => {}
             Done::Removed(victim, result) => self.removed(&victim, result),
+            Done::Digested { sink, live, file, result } => self.digested((sink, live, &file), result, now),
             Done::Cut(id, result) => {
                 if let Err(error) = result {
                     self.refuse_rotation(id, &format!("its front cannot be cut off: {error}"), now);
@@ -448,6 +450,9 @@ impl Engine {
     /// Everything that was to be archived is.
     fn end_rotation(&mut self, id: StreamId) {
         let Some(rotation) = self.rotations.under_way.remove(&id) else { return };
+        if let Some(stream) = self.streams.get(&id) {
+            self.rotations.refused.remove(&stream.key);
+        }
         let Some(mut record) = self.store.model().streams.get(&id).cloned() else { return };
         if rotation.renamed.is_some() {
             record.renamed_from = Vec::new();
