@@ -341,6 +341,7 @@ impl Engine {
             rotation: rotation.began,
             phase: ArchiveRecord::PLANNED,
             immutable: false,
+            sink: String::new(),
         };
         self.store.put(Kind::ArchivePut(archive));
         let ticket = self.store.flush();

@@ -260,6 +260,7 @@ impl Engine {
             rotation: rotation.began,
             phase: ArchiveRecord::PLANNED,
             immutable: false,
+            sink: String::new(),
         }));
         self.store.put(Kind::StreamPut(StreamRecord { renamed_from: Vec::new(), ..record }));
         self.adopt_archive(number, None, now);
