@@ -1,5 +1,6 @@
 //! A disk that is full, or loses its power, at each step of a rotation: nothing that was on it is lost, and nothing comes under two ids.
 
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,9 +8,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use waybill_tests::disk::Disk;
+use waybill_tests::face;
 use waybill_tests::fault;
 use waybill_tests::oracle::{Case, Leniency, judge};
-use waybill_tests::output::Output;
+use waybill_tests::output::{Id, Output};
 use waybill_tests::policy::{self, Policy, with};
 use waybill_tests::room::{self, Room};
 use waybill_tests::scene::{SOON, Scene};
@@ -160,6 +162,61 @@ fn a_start_on_a_full_disk_costs_nothing() -> Result<()> {
             })?;
             fs::remove_file(ballast).context("failed to make room again")?;
             goes_on(scene, &mut live)
+        })?;
+    }
+    Ok(())
+}
+
+/// A log whose writer does not sync it is shorter after a loss of power than what was delivered: what is left begins a new stream,
+/// and what is written from then on comes.
+#[test]
+fn a_log_that_lost_its_unsynced_end_goes_on() -> Result<()> {
+    for (lines, archived) in [(300, 0), (4000, 1)] {
+        on_disk(&format!("power-end-{lines}"), |disk, scene| {
+            let mut live = scene.create("app.log")?;
+            scene.start()?;
+            scene.write(&mut live, lines)?;
+            live.sync()?;
+            scene.came(&live)?;
+            await_true("it is archived", SOON, || Ok(scene.output()?.actions("archive_made").count() >= archived))?;
+            scene.await_idle()?;
+            scene.write(&mut live, 20)?;
+            scene.came(&live)?;
+            scene.await_idle()?;
+            let before = fs::read(&live.path)?;
+            disk.lose_power()?;
+            scene.kill()?;
+            live.close()?;
+            disk.come_back()?;
+            live.reopen()?;
+            let after = fs::read(&live.path)?;
+            ensure!(after.len() < before.len() && before.starts_with(&after), "nothing was lost: nothing was proved");
+            scene.start()?;
+            let mut texts = Vec::new();
+            for _ in 0..10 {
+                let some: Vec<String> = (0..40).map(|_| scene.scribe.text()).collect();
+                live.lines(&scene.scribe.book, &some)?;
+                live.sync()?;
+                texts.extend(some);
+            }
+            await_true("what is written from then on comes", SOON, || {
+                let came: HashSet<Vec<u8>> = scene.output()?.texts("app").into_iter().collect();
+                Ok(texts.iter().all(|text| came.contains(text.as_bytes())))
+            })?;
+            scene.await_idle()?;
+            scene.stop()?;
+            for lane in face::lanes(&scene.agent.inspect()?)? {
+                lane.balance()?;
+            }
+            ensure!(scene.output()?.losses().count() == 0, "a loss was entered though everything had been delivered");
+            let mut ids: HashMap<Vec<u8>, HashSet<Id>> = HashMap::new();
+            for record in &scene.output()?.records {
+                ids.entry(record.text.bytes().to_vec()).or_default().insert(record.id);
+            }
+            let again = ids.values().filter(|ids| ids.len() > 1).count();
+            println!("{} bytes were lost with the power; {again} lines came a second time", before.len() - after.len());
+            ensure!(again <= after.split(|byte| *byte == b'\n').count(), "more came again than was left in the log");
+            scene.agent.inspect_archives().map(drop)
         })?;
     }
     Ok(())
