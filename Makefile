@@ -20,6 +20,9 @@ export WAYBILL_SKIPS := $(RUN)/skips
 TESTS := $(basename $(notdir $(wildcard */tests/*.rs))) $(notdir $(patsubst %/main.rs,%,$(wildcard */tests/*/main.rs)))
 SERVERS := $(filter cloudwatch elasticsearch kafka sinks syslog,$(TESTS))
 
+# Genuine programs that the tests drive.
+PROGRAMS := logrotate v2ray gzip zstd softether-common vpnserver rsyslogd syslog-ng promtool
+
 # Appends to the log; the totals are summed from it even when a test fails.
 tee = 2>&1 | tee -a $(LOG)
 
@@ -28,6 +31,7 @@ tee = 2>&1 | tee -a $(LOG)
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
 
+demo: PROGRAMS := v2ray
 demo: setup build ## genuine V2Ray and qURL lines, shipped, searched, held, killed and accounted for; under a minute
 	@$(CARGO) build --quiet --workspace --bin demo
 	@$(CARGO_TARGET_DIR)/debug/demo
@@ -113,7 +117,7 @@ build: system ## the agent and the operator
 	@$(CARGO) build --workspace --bins
 
 setup: # the programs that the tests drive; the machine itself is left as it is
-	@scripts/tools $(CACHE)/tools logrotate v2ray gzip zstd softether-common vpnserver rsyslogd syslog-ng promtool
+	@scripts/tools $(CACHE)/tools $(PROGRAMS)
 
 clean-run:
 	@mkdir -p $(RUN) && rm -f $(LOG) $(WAYBILL_SKIPS) && touch $(LOG) $(WAYBILL_SKIPS)

@@ -70,6 +70,14 @@ pub enum Error {
         /// What is wrong with it.
         findings: Vec<waybill_crds::Finding>,
     },
+    /// The policy cannot be read.
+    #[error("failed to read {}: {source}", path.display())]
+    Unreadable {
+        /// Its file.
+        path: PathBuf,
+        /// The answer.
+        source: std::io::Error,
+    },
     /// The state cannot be used.
     #[error(transparent)]
     State(#[from] store::Error),
@@ -131,7 +139,10 @@ impl Agent {
     pub fn prepare(options: Options, stop: &AtomicBool) -> Result<Option<Self>, Error> {
         lease::ignore_sigio();
         let mut watched = Watched::new(&options.file, options.secrets_dir.as_deref());
-        let text = watched.read().map_err(io(format!("read {}", options.file.display())))?;
+        let text = match watched.read() {
+            Ok(text) => text,
+            Err(source) => return Err(Error::Unreadable { path: options.file, source }),
+        };
         let Resolved { plan, findings, .. } = resolve(&text, options.state_dir.as_deref(), options.archive.as_deref());
         let Some(mut plan) = plan else { return Err(Error::Policy { path: options.file, findings }) };
         let mut switch_file = SwitchFile::new(options.switch_file.as_deref());
@@ -157,6 +168,7 @@ impl Agent {
             own: vec![state_dir.clone()],
             own_stems: machine::own_logs().into_iter().collect(),
             own_files: machine::own_outputs(),
+            slice: None,
         };
         let drain = Duration::from_secs(plan.limits.drain_seconds);
         let mut store = store;

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod completion;
+mod input;
 pub mod inspect;
 pub mod parse;
 pub mod run;

@@ -38,6 +38,7 @@ use crate::plan::{Notice, Plan, SinkPlan};
 use crate::rotate::worker::Done;
 use crate::sink::file::archive::Listing;
 use crate::source::discover::Discovery;
+use crate::source::examine::Allowance;
 use crate::source::frame::Scratch;
 use crate::source::stream::Stream;
 use crate::source::watch::{Hint, Watch};
@@ -108,6 +109,8 @@ pub struct Setup {
     pub own_stems: Vec<PathBuf>,
     /// Files that are never read, such as the one behind standard output.
     pub own_files: Vec<FileKey>,
+    /// Plain bytes of files that no stream holds yet that one turn reads, to say which stream they are; 8 MiB if not given.
+    pub slice: Option<u64>,
 }
 
 /// A sink's lane at run time.
@@ -136,6 +139,8 @@ const CURSOR_COMMIT: Duration = Duration::from_millis(5);
 pub(crate) const GATHER: Duration = Duration::from_millis(10);
 /// How often it is made sure that time did not pass unnoticed.
 pub const PULSE: Duration = Duration::from_millis(200);
+/// Plain bytes of files that no stream holds yet that one turn reads.
+const SLICE: u64 = 8 << 20;
 /// Bytes read at a time.
 const READ: usize = 256 << 10;
 
@@ -191,8 +196,12 @@ pub struct Engine {
     last_turn: Option<Now>,
     /// When gaps ended in which the agent did not look, newest last.
     blind: VecDeque<Instant>,
-    /// Files that cannot be judged yet, and since when: someone is still writing them.
-    pending: HashMap<FileKey, Instant>,
+    /// Files that are not judged yet: someone is still writing them, or they are still to be read.
+    waiting_files: HashMap<FileKey, classify::Waiting>,
+    /// Those that are still to be read, in the order in which they were met.
+    unmet: VecDeque<PathBuf>,
+    /// What this turn may still read of them.
+    allowance: Allowance,
     counters: report::Counters,
     /// Reads, retries and the like cost a turn nothing while this says that a lane is full.
     stuck: bool,
@@ -204,6 +213,8 @@ pub struct Engine {
     ends_looked: Option<Instant>,
     /// When the youngest stream of each source and folder began.
     newest: HashMap<(String, Vec<u8>), i64>,
+    /// Turns that read something, so that each source is the first one in its turn.
+    turns: usize,
     /// Bytes of the last read.
     last_read: usize,
     /// The switches as they were last given, so that a reload keeps the local one.
@@ -276,12 +287,15 @@ impl Engine {
             polled: 0,
             last_turn: None,
             blind: VecDeque::new(),
-            pending: HashMap::new(),
+            waiting_files: HashMap::new(),
+            unmet: VecDeque::new(),
+            allowance: Allowance(0),
             counters: report::Counters::default(),
             stuck: false,
             last_begun: 0,
             held: false,
             ends_looked: None,
+            turns: 0,
             last_read: 0,
             newest: HashMap::new(),
             local: None,
@@ -350,7 +364,9 @@ impl Engine {
         // inotify tells of most things at once; the full look is the truth, and what remains without it.
         let every = if self.watch.is_some() { 2 * RECONCILE } else { RECONCILE };
         let due = self.reconciled.is_none_or(|at| now.mono.duration_since(at) >= every);
-        if due || self.listed || !self.relook.is_empty() {
+        let slice = self.setup.slice.unwrap_or(SLICE);
+        self.allowance = Allowance(if self.draining.is_none() { slice } else { 0 });
+        if due || self.listed || !self.relook.is_empty() || !self.unmet.is_empty() {
             self.reconcile(due, now);
         }
         if due || self.held {
@@ -369,6 +385,7 @@ impl Engine {
         self.commit(now);
         self.hand_over();
         self.stuck = !busy;
+        busy |= !self.unmet.is_empty() && self.draining.is_none();
         let next = self.reconciled.unwrap_or(now.mono) + every;
         let next = self.cursors_due.map_or(next, |due| next.min(due));
         let next = if self.held { next.min(now.mono + ending::SOON) } else { next };

@@ -8,6 +8,7 @@ pub mod decompress;
 pub mod digest;
 pub mod discover;
 pub mod envelope;
+pub mod examine;
 pub mod frame;
 pub mod identity;
 pub mod kubernetes;

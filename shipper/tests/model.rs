@@ -72,6 +72,8 @@ struct World {
     logs: PathBuf,
     state: PathBuf,
     alike: bool,
+    /// Bytes of unknown files that a turn reads.
+    slice: Option<u64>,
     began: (Instant, SystemTime),
     passed: Duration,
     agent: Option<(Engine, Receiver<Delivery>)>,
@@ -108,7 +110,7 @@ spec:
 ";
 
 impl World {
-    fn new(alike: bool) -> Self {
+    fn new(alike: bool, slice: Option<u64>) -> Self {
         let shm = PathBuf::from("/dev/shm");
         let parent = if shm.is_dir() { shm } else { std::env::temp_dir() };
         let room = tempfile::Builder::new().prefix("waybill-model-").tempdir_in(parent).expect("a folder");
@@ -121,6 +123,7 @@ impl World {
             logs,
             state,
             alike,
+            slice,
             began: (Instant::now(), SystemTime::now()),
             passed: Duration::ZERO,
             agent: None,
@@ -315,7 +318,7 @@ impl World {
         let (log, model, _) = store::load(&self.state, false).expect("the state");
         let (deliveries, inbox) = unbounded();
         let outlet = Outlet { deliveries, health: std::sync::Arc::default(), gate: Gate::default() };
-        let setup = Setup { own: vec![self.state.clone()], ..Setup::default() };
+        let setup = Setup { own: vec![self.state.clone()], slice: self.slice, ..Setup::default() };
         let store = Store::new(model, Committer::inline(log));
         let engine = Engine::new(store, setup, plan, vec![("archive".to_owned(), outlet)], None, self.now());
         self.agent = Some((engine, inbox));
@@ -332,7 +335,7 @@ impl World {
         let long = end.saturating_sub(self.passed) >= looked_for;
         while self.passed < end {
             self.passed += Duration::from_millis(50);
-            for _ in 0..4 {
+            for _ in 0..if self.slice.is_some() { 40 } else { 4 } {
                 self.turn();
             }
         }
@@ -535,12 +538,17 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// All at once, or so slowly that the files move on while they are read.
+fn slice() -> impl Strategy<Value = Option<u64>> {
+    prop_oneof![Just(None), (20..400_u64).prop_map(Some)]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 2000, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_engine_agrees_with_the_model(alike: bool, steps in proptest::collection::vec(step(), 1..40)) {
-        let mut world = World::new(alike);
+    fn the_engine_agrees_with_the_model(alike: bool, slice in slice(), steps in proptest::collection::vec(step(), 1..40)) {
+        let mut world = World::new(alike, slice);
         for step in steps {
             world.step(step);
         }
@@ -582,12 +590,14 @@ fn what_went_wrong_once() {
         (false, &[WriteHalf, Rotate { late: false }, Write(1), Pass(5), Crash, Write(1), Start, Prune, ReplaceByCopy]),
     ];
     for (number, (alike, steps)) in cases.into_iter().enumerate() {
-        let mut world = World::new(alike);
-        for step in steps {
-            world.step(*step);
-        }
-        if let Err(wrong) = world.judge() {
-            unreachable!("case {number}: {wrong}");
+        for slice in [None, Some(50)] {
+            let mut world = World::new(alike, slice);
+            for step in steps {
+                world.step(*step);
+            }
+            if let Err(wrong) = world.judge() {
+                unreachable!("case {number}, {slice:?}: {wrong}");
+            }
         }
     }
 }

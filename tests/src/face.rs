@@ -133,6 +133,26 @@ pub fn sample(metrics: &str, name: &str, label: &str, value: &str) -> Option<f64
     })
 }
 
+/// Holds the lanes of `/metrics` against the conservation equation as its documentation writes it.
+pub fn balance_of_metrics(metrics: &str) -> Result<()> {
+    let seen = "waybill_lane_seen_bytes_total";
+    let lanes: Vec<&str> = metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix(seen)?.strip_prefix("{lane=\"")?.split('"').next())
+        .collect();
+    ensure!(!lanes.is_empty(), "/metrics shows no lane");
+    for lane in lanes {
+        let value = |name: &str| {
+            sample(metrics, name, "lane", lane).with_context(|| format!("/metrics shows no {name} of the lane {lane}"))
+        };
+        let sum = TERMS.iter().try_fold(0.0, |sum, term| anyhow::Ok(sum + value(&metric(term))?))?;
+        let seen = value(seen)?;
+        // Whole numbers, both.
+        ensure!((seen - sum).abs() < 0.5, "lane {lane}: /metrics shows {seen} bytes seen and {sum} accounted for");
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,5 +183,16 @@ mod tests {
         let text = "# TYPE a counter\na_total{lane=\"x\"} 1\na_total{lane=\"y\",b=\"c\"} 2\n";
         assert_eq!(sample(text, "a_total", "lane", "y"), Some(2.0));
         assert_eq!(sample(text, "a_total", "lane", "z"), None);
+    }
+
+    #[test]
+    fn metrics_that_do_not_add_up_are_found() {
+        let shown = |seen: u64| {
+            let terms: Vec<String> = TERMS.iter().map(|term| format!("{}{{lane=\"x\"}} 2", metric(term))).collect();
+            format!("waybill_lane_seen_bytes_total{{lane=\"x\"}} {seen}\n{}", terms.join("\n"))
+        };
+        balance_of_metrics(&shown(10)).unwrap();
+        assert!(balance_of_metrics(&shown(11)).is_err());
+        assert!(balance_of_metrics("").is_err());
     }
 }

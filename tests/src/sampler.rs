@@ -1,4 +1,5 @@
-//! Asks for the lanes' accounts again and again, and holds each answer against the conservation equation.
+//! Asks for the lanes' accounts again and again, as `/status` and as `/metrics`, and holds each answer against the conservation
+//! equation.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Result, anyhow, bail, ensure};
 
 use crate::agent::Asker;
+use crate::face::balance_of_metrics;
 
 /// A thread that asks; ended when dropped.
 #[derive(Debug)]
@@ -32,6 +34,9 @@ impl Sampler {
             while !stopped.load(Ordering::Relaxed) {
                 if let Ok(status) = asker.status() {
                     findings.take(&status);
+                }
+                if let Ok(metrics) = asker.metrics() {
+                    findings.wrong.extend(balance_of_metrics(&metrics).err().map(|error| format!("{error:#}")));
                 }
                 thread::sleep(Duration::from_millis(100));
             }

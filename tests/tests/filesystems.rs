@@ -1,66 +1,17 @@
 //! Collapse on real file systems: each gives the answer that `check` promised, and where it cannot be done nothing is harmed.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::json;
 use waybill_tests::agent::binary;
+use waybill_tests::mount::Mounted;
 use waybill_tests::policy::{self, Policy, with};
-use waybill_tests::room::{self, Room};
+use waybill_tests::room;
 use waybill_tests::scene::{SOON, Scene};
 use waybill_tests::skip;
 use waybill_tests::wait::await_true;
-
-/// A file system of its own, unmounted when dropped.
-struct Mounted(PathBuf);
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let done = Command::new("umount").arg("-l").arg(&self.0).status();
-        if !done.is_ok_and(|status| status.success()) {
-            println!("failed to unmount {}", self.0.display());
-        }
-    }
-}
-
-fn quiet(command: &mut Command) -> Result<bool> {
-    Ok(command.stdout(Stdio::null()).stderr(Stdio::null()).status().context("failed to start a program")?.success())
-}
-
-/// Mounts a file system at a folder; `None` with the reason if this machine cannot.
-fn mount(kind: &str, at: &Path, room: &Room) -> Result<std::result::Result<Mounted, String>> {
-    fs::create_dir_all(at)?;
-    let made = match kind {
-        "tmpfs" => quiet(Command::new("mount").args(["-t", "tmpfs", "-o", "size=64m", "waybill-test"]).arg(at))?,
-        "overlay" => {
-            let part = |name: &str| room.path().join(format!("overlay-{name}"));
-            for name in ["lower", "upper", "work"] {
-                fs::create_dir_all(part(name))?;
-            }
-            let options = format!(
-                "lowerdir={},upperdir={},workdir={}",
-                part("lower").display(),
-                part("upper").display(),
-                part("work").display()
-            );
-            quiet(Command::new("mount").args(["-t", "overlay", "-o", &options, "waybill-test"]).arg(at))?
-        }
-        _ => {
-            let image = room.path().join(format!("{kind}.image"));
-            // What xfs and btrfs ask for at least.
-            File::create(&image)?.set_len(400 << 20)?;
-            let mkfs = format!("mkfs.{kind}");
-            if !skip::has(&mkfs) {
-                return Ok(Err(format!("{mkfs} is not installed")));
-            }
-            quiet(Command::new(&mkfs).arg("-q").arg(&image))?
-                && quiet(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(at))?
-        }
-    };
-    Ok(if made { Ok(Mounted(at.to_owned())) } else { Err(format!("{kind} cannot be mounted here")) })
-}
 
 fn on(kind: &str, works: bool) -> Result<()> {
     if !skip::is_root() {
@@ -68,7 +19,7 @@ fn on(kind: &str, works: bool) -> Result<()> {
     }
     room::within(&format!("fs-{kind}"), |room| {
         let folder = room.logs().join("app");
-        let _mounted = match mount(kind, &folder, room)? {
+        let _mounted = match Mounted::mount(kind, &folder, room.path())? {
             Ok(mounted) => mounted,
             Err(why) => return skip::skip(&format!("Collapse on {kind}"), &why),
         };
@@ -182,7 +133,7 @@ fn a_full_file_system_delays_archives_and_costs_nothing() -> Result<()> {
     }
     room::within("fs-full", |room| {
         let folder = room.logs().join("app");
-        let _mounted = match mount("ext4", &folder, room)? {
+        let _mounted = match Mounted::mount("ext4", &folder, room.path())? {
             Ok(mounted) => mounted,
             Err(why) => return skip::skip("a full file system", &why),
         };

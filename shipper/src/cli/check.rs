@@ -35,10 +35,10 @@ pub struct CheckArgs {
 impl CheckArgs {
     /// Checks, and prints what it finds.
     pub fn run(self) -> ExitCode {
-        let text = match std::fs::read_to_string(&self.file) {
+        let text = match super::input::read(&self.file) {
             Ok(text) => text,
             Err(error) => {
-                eprintln!("waybill: failed to read {}: {error}", self.file.display());
+                eprintln!("waybill: {error}");
                 return ExitCode::FAILURE;
             }
         };

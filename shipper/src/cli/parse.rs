@@ -9,11 +9,11 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use jiff::tz::TimeZone;
 
 use self::lines::Lines;
+use super::input::explain;
 use crate::format::{DropRule, Encoder, JsonMap, Kind, Meaning, Settings, StreamInfo, Usage, stacks};
 
 mod lines;
@@ -151,11 +151,11 @@ impl Count {
 }
 
 fn parse(path: &Path, settings: &Settings, out: &mut impl Write, count: &mut Count) -> anyhow::Result<()> {
-    let input = open(path).with_context(|| format!("failed to open {}", path.display()))?;
+    let input = open(path).map_err(|error| anyhow::Error::msg(explain(path, &error)))?;
     let mut encoder = Encoder::new(settings, &info(path))?;
     let mut lines = Lines::new(input, stacks(settings.format));
     let mut buffer = Vec::with_capacity(OUTPUT + OUTPUT / 4);
-    while lines.fill().with_context(|| format!("failed to read {}", path.display()))? {
+    while lines.fill().map_err(|error| anyhow::Error::msg(explain(path, &error)))? {
         while let Some(frame) = lines.next() {
             let verdict = encoder.encode(&frame, &mut buffer);
             count.lines += 1;

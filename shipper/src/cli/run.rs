@@ -59,11 +59,24 @@ impl RunArgs {
 }
 
 fn fail(error: &Error) -> ExitCode {
-    tracing::error!(%error, "waybill ends");
-    eprintln!("waybill: {error}");
-    if let Error::Policy { findings, .. } = error {
-        findings.iter().for_each(|f| eprintln!("  {f}"));
-        return ExitCode::from(CONFIGURATION);
+    // Both to the collector of JSON lines and to who started it by hand: each must say all of it.
+    match error {
+        Error::Policy { findings, .. } => {
+            findings.iter().for_each(|f| tracing::error!(path = f.path, line = f.line, "{}; {}", f.message, f.remedy));
+            tracing::error!(%error, "waybill ends");
+            eprintln!("waybill: {error}");
+            findings.iter().for_each(|f| eprintln!("  {f}"));
+            return ExitCode::from(CONFIGURATION);
+        }
+        Error::Unreadable { path, source } => {
+            let remedy = super::input::remedy(path, source);
+            tracing::error!(%error, %remedy, "waybill ends");
+            eprintln!("waybill: {error}; {remedy}");
+        }
+        Error::State(_) | Error::Io { .. } => {
+            tracing::error!(%error, "waybill ends");
+            eprintln!("waybill: {error}");
+        }
     }
     ExitCode::FAILURE
 }

@@ -86,5 +86,5 @@ impl SetupArgs {
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {
-    std::fs::read_to_string(path).map_err(|e| anyhow::anyhow!("failed to read {}: {e}", path.display()))
+    super::input::read(path).map_err(anyhow::Error::msg)
 }

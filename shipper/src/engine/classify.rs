@@ -10,10 +10,11 @@ use crate::source::decompress::Compression;
 use crate::source::digest;
 use crate::source::discover::Found;
 use crate::source::envelope::Envelope;
+use crate::source::examine::{EndsWithin, Examination, Within};
 use crate::source::frame::Encoding;
 use crate::source::identity::Candidate;
 use crate::source::lease::{self, Writers};
-use crate::source::root::Look;
+use crate::source::root::{Look, Root};
 use crate::source::stream::{Place, Stream, path_bytes};
 use crate::state::StreamId;
 use crate::state::entry::{Capture, CopyRecord, CursorRecord, Extent, Kind, Position, Range, StreamRecord};
@@ -29,10 +30,59 @@ const AT_REST: Duration = Duration::from_secs(3);
 /// How long a file that was replaced by a longer copy of itself may still be held open by who replaced it.
 const LETTING_GO: Duration = Duration::from_secs(3);
 
+/// A file that is not judged yet.
+pub(super) struct Waiting {
+    /// Since when.
+    since: Instant,
+    /// Its size when it was met, if it was there before its source.
+    fresh: Option<u64>,
+    /// It is among the files that are read one after the other.
+    pub(super) in_line: bool,
+    /// How far it was read.
+    work: Option<Box<Work>>,
+}
+
+impl Waiting {
+    fn new(fresh: Option<u64>, now: Now) -> Self {
+        Self { since: now.mono, fresh, in_line: false, work: None }
+    }
+}
+
+/// A file that is being read, to say which stream it is.
+struct Work {
+    candidate: Candidate,
+    examination: Examination,
+    /// Its size and time when reading began.
+    met: (u64, i64),
+}
+
+impl Work {
+    /// Opens a file; `None` if another one has its name by now.
+    fn begin(root: &Root, path: &Path, look: &Look) -> Result<Option<Box<Self>>, String> {
+        let file = root.open_file(path).map_err(|e| e.to_string())?;
+        let opened = Look::at_file(&file).map_err(|e| e.to_string())?;
+        if opened.key != look.key {
+            return Ok(None);
+        }
+        let candidate = Candidate::open(file, opened.size).map_err(|e| e.to_string())?;
+        Ok(Some(Box::new(Self { candidate, examination: Examination::default(), met: (look.size, look.modified) })))
+    }
+
+    /// Whether what was read counts for the file as it is now; then it is as long as it is now.
+    fn goes_on(&mut self, look: &Look) -> bool {
+        if self.candidate.compression != Compression::None {
+            return self.met == (look.size, look.modified);
+        }
+        let grown = look.size >= self.candidate.len;
+        self.candidate.len = look.size;
+        grown
+    }
+}
+
 #[derive(Debug)]
 enum Decision {
-    /// A stream of its own, from this offset on.
-    New { begins_at: u64 },
+    /// A stream of its own, from this offset on; what lies before it is that other stream's.
+    New { begins_at: u64, like: Option<StreamId> },
     /// It is that stream's own file, which was taken for one that had the same inode.
     Itself(StreamId),
     /// The stream goes on here.
@@ -41,28 +91,54 @@ enum Decision {
     Copy(StreamId),
     /// Not to be judged yet.
     Wait,
+    /// To be read on in the next turn.
+    ReadOn,
 }
 
 impl Engine {
-    pub(super) fn classify(&mut self, path: &Path, found: &Found, look: &Look, now: Now) {
-        if look.size == 0 || self.unusable.get(&look.key) == Some(&(look.size, look.modified)) {
+    /// Takes a file up that no stream holds: at once, or behind those that were met before and are not judged yet. The order in which
+    /// files are met is the order of their lines.
+    pub(super) fn meet(&mut self, path: &Path, found: &Found, look: &Look, now: Now) {
+        if self.unmet.is_empty() && !self.allowance.is_used_up() {
+            return self.classify(path, found, look, now);
+        }
+        if self.is_judged(look) {
             return;
         }
-        if let Some(copy) = self.store.model().copies.get(&look.key)
-            && (copy.size, copy.modified) == (look.size, look.modified)
-        {
+        let fresh = self.fresh(found, look);
+        let waiting = self.waiting_files.entry(look.key).or_insert_with(|| Waiting::new(fresh, now));
+        if !waiting.in_line {
+            waiting.in_line = true;
+            self.unmet.push_back(path.to_owned());
+        }
+    }
+
+    /// Nothing is to be said of this file, or nothing new.
+    fn is_judged(&self, look: &Look) -> bool {
+        let copy = self.store.model().copies.get(&look.key);
+        look.size == 0
+            || self.unusable.get(&look.key) == Some(&(look.size, look.modified))
+            || copy.is_some_and(|copy| (copy.size, copy.modified) == (look.size, look.modified))
+    }
+
+    /// The size of a file that was there before its source.
+    fn fresh(&self, found: &Found, look: &Look) -> Option<u64> {
+        let source = self.plan.sources.get(found.source)?;
+        self.fresh_sources.contains(&source.name).then_some(look.size)
+    }
+
+    /// Says which stream a file is.
+    pub(super) fn classify(&mut self, path: &Path, found: &Found, look: &Look, now: Now) {
+        let waiting = self.waiting_files.remove(&look.key);
+        if self.is_judged(look) {
             return;
         }
         let Some(root) = self.discovery.root(found.root).cloned() else { return };
-        let candidate = root.open_file(path).map_err(|e| e.to_string()).and_then(|file| {
-            let opened = Look::at_file(&file).map_err(|e| e.to_string())?;
-            if opened.key != look.key {
-                return Ok(None);
-            }
-            Candidate::open(file, opened.size).map(Some).map_err(|e| e.to_string())
-        });
-        let candidate = match candidate {
-            Ok(Some(candidate)) => candidate,
+        let mut waiting = waiting.unwrap_or_else(|| Waiting::new(self.fresh(found, look), now));
+        let work = waiting.work.take().and_then(|mut work| work.goes_on(look).then_some(work));
+        let opened = work.map_or_else(|| Work::begin(&root, path, look), |work| Ok(Some(work)));
+        let mut work = match opened {
+            Ok(Some(work)) => work,
             Ok(None) => {
                 self.relook.insert(path.to_owned());
                 return;
@@ -74,20 +150,26 @@ impl Engine {
                 return;
             }
         };
-        let waits_since = self.pending.remove(&look.key).unwrap_or(now.mono);
-        if candidate.is_archive {
+        if work.candidate.is_archive {
             self.unusable.insert(look.key, (look.size, look.modified));
             return;
         }
-        let decision = self.decide(&candidate, found, look, waits_since, now);
-        tracing::debug!(path = %path.display(), size = candidate.len, ?decision, "looked at a new file");
+        let decision = self.decide(&mut work, found, look, waiting.since, now);
+        tracing::debug!(path = %path.display(), size = work.candidate.len, ?decision, "looked at a new file");
         match decision {
-            Ok(Decision::New { begins_at }) => self.begin(path, found, look, candidate, begins_at, now),
+            Ok(Decision::New { begins_at, like }) => {
+                self.begin((path, found, look), work, begins_at, like, waiting.fresh, now)
+            }
             Ok(Decision::Itself(id)) => {
                 self.by_key.insert(look.key, id);
                 self.seen_at(id, path, look, now);
             }
-            Ok(Decision::Continues(id)) => self.continue_in(id, path, look, candidate, now),
+            Ok(Decision::Continues(id)) => self.continue_in(id, path, look, work, now),
+            // It was written to while it was read: what was read first may be another content.
+            Ok(Decision::Copy(_)) if work.met != (look.size, look.modified) => {
+                self.judge_later();
+                self.waiting_files.insert(look.key, Waiting { in_line: false, ..waiting });
+            }
             Ok(Decision::Copy(id)) => {
                 let record =
                     CopyRecord { file: look.key, size: look.size, modified: look.modified, stream: id.0.to_vec() };
@@ -98,7 +180,11 @@ impl Engine {
                 self.store.put(Kind::CopyPut(record));
             }
             Ok(Decision::Wait) => {
-                self.pending.insert(look.key, waits_since);
+                self.waiting_files.insert(look.key, Waiting { in_line: false, ..waiting });
+            }
+            Ok(Decision::ReadOn) => {
+                self.waiting_files.insert(look.key, Waiting { in_line: true, work: Some(work), ..waiting });
+                self.unmet.push_front(path.to_owned());
             }
             Err(error) => self.cannot_use(path, look, &error.to_string(), now),
         }
@@ -120,12 +206,14 @@ impl Engine {
 
     fn decide(
         &mut self,
-        candidate: &Candidate,
+        work: &mut Work,
         found: &Found,
         look: &Look,
         waits_since: Instant,
         now: Now,
     ) -> std::io::Result<Decision> {
+        let Work { candidate, examination, .. } = work;
+        let candidate = &*candidate;
         let compressed = candidate.compression != Compression::None;
         if compressed && !at_rest(candidate, look, now) {
             return Ok(self.judge_later());
@@ -149,72 +237,82 @@ impl Engine {
         }
         let records: Vec<(StreamId, StreamRecord)> =
             alike.into_iter().filter_map(|id| Some((id, self.store.model().streams.get(&id)?.clone()))).collect();
-        let borrowed: Vec<(StreamId, &StreamRecord)> = records.iter().map(|(id, r)| (*id, r)).collect();
         if let Some(id) = self.cut_stream(candidate, &source, &look.key, now) {
             return Ok(Decision::Continues(id));
         }
-        if borrowed.is_empty() && !compressed {
-            return Ok(Decision::New { begins_at: 0 });
+        if records.is_empty() && !compressed {
+            return Ok(Decision::New { begins_at: 0, like: None });
         }
-        let comparison = candidate.compare(&borrowed)?;
+        let Some(comparison) = examination.compare(candidate, &records, &mut self.allowance)? else {
+            return Ok(Decision::ReadOn);
+        };
         let equal = comparison.equal.filter(|(id, frontier)| {
             // Files that begin alike beyond the frontier differ where the stream ended when it was met.
             let other = |r: &StreamRecord| {
                 r.phase == 0
                     && *frontier < r.mark_at
                     && comparison.len >= r.mark_at
-                    && !candidate.holds_mark(r).unwrap_or(true)
+                    && !examination.holds_mark(candidate, r).unwrap_or(true)
             };
             !records.iter().any(|(known, r)| known == id && other(r))
         });
         let patient = now.mono.duration_since(waits_since) < LETTING_GO;
         if let Some((id, frontier)) = equal {
-            return self.judge_equal(candidate, id, frontier, comparison.len, patient);
+            return self.judge_equal(work, id, frontier, comparison.len, patient);
         }
         for (id, record) in &records {
             let Some(stream) = self.streams.get_mut(id) else { continue };
             // Nothing of it was handed out, and nothing is left of it: whatever goes on here cannot contradict it.
-            if !stream.is_readable() && record.frontier.offset == 0 && candidate.holds_mark(record)? {
+            if !stream.is_readable() && record.frontier.offset == 0 && examination.holds_mark(candidate, record)? {
                 return Ok(Decision::Continues(*id));
             }
             // Nothing of it was handed out, so there is no digest to compare with; but its file is here.
             let unread = stream.is_open() && record.frontier.offset == 0 && stream.size > 0;
             if unread {
-                match candidate.is_within(stream, record, comparison.len.min(stream.size))? {
-                    Some(true) => return Ok(self.judge_open(*id, record, 0, comparison.len, true, patient)),
-                    Some(false) => {}
-                    None => return Ok(self.judge_later()),
+                let len = comparison.len.min(stream.size);
+                match examination.is_within(candidate, stream, record, len, &mut self.allowance)? {
+                    Within::Yes => return Ok(self.judge_open(*id, record, 0, comparison.len, true, patient)),
+                    Within::No => {}
+                    Within::StartedOver => return Ok(self.judge_later()),
+                    Within::NotRead => return Ok(Decision::ReadOn),
                 }
             }
             if comparison.len >= record.frontier.offset && !(stream.is_open() && comparison.len <= stream.size) {
                 continue;
             }
-            let part = if stream.is_open() {
-                candidate.is_within(stream, record, comparison.len)?
+            let left = &mut self.allowance;
+            if stream.is_open() {
+                match examination.is_within(candidate, stream, record, comparison.len, left)? {
+                    Within::Yes => return Ok(Decision::Copy(*id)),
+                    Within::No => {}
+                    Within::StartedOver => return Ok(self.judge_later()),
+                    Within::NotRead => return Ok(Decision::ReadOn),
+                }
             } else {
-                // Half a line is the end of a file of its own, unless someone is still copying.
-                candidate.ends_within(stream, record)?.or((!patient).then_some(false))
-            };
-            match part {
-                Some(true) => return Ok(Decision::Copy(*id)),
-                Some(false) => {}
-                None => return Ok(self.judge_later()),
+                match examination.ends_within(candidate, stream, record, left)? {
+                    EndsWithin::Yes => return Ok(Decision::Copy(*id)),
+                    EndsWithin::No => {}
+                    // Half a line is the end of a file of its own, unless someone is still copying.
+                    EndsWithin::Unfinished if !patient => {}
+                    EndsWithin::Unfinished => return Ok(self.judge_later()),
+                    EndsWithin::NotRead => return Ok(Decision::ReadOn),
+                }
             }
         }
-        Ok(Decision::New { begins_at: 0 })
+        Ok(Decision::New { begins_at: 0, like: None })
     }
 
     /// The candidate is this stream up to its frontier.
     fn judge_equal(
         &mut self,
-        candidate: &Candidate,
+        work: &mut Work,
         id: StreamId,
         frontier: u64,
         len: u64,
         patient: bool,
     ) -> std::io::Result<Decision> {
         let Some(record) = self.store.model().streams.get(&id).cloned() else {
-            return Ok(Decision::New { begins_at: 0 });
+            return Ok(Decision::New { begins_at: 0, like: None });
         };
         if record.phase != 0 {
             // It ended, and everything of it was settled: only what is new is of interest.
@@ -230,8 +328,13 @@ impl Engine {
         if !stream.is_open() {
             return Ok(if patient { self.judge_later() } else { Decision::Continues(id) });
         }
-        let Some(same) = candidate.is_within(stream, &record, len.min(stream.size))? else {
-            return Ok(self.judge_later());
+        let both = len.min(stream.size);
+        let within = work.examination.is_within(&work.candidate, stream, &record, both, &mut self.allowance)?;
+        let same = match within {
+            Within::Yes => true,
+            Within::No => false,
+            Within::StartedOver => return Ok(self.judge_later()),
+            Within::NotRead => return Ok(Decision::ReadOn),
         };
         Ok(self.judge_open(id, &record, frontier, len, same, patient))
     }
@@ -260,7 +363,7 @@ impl Engine {
         }
         let whole = Position { seq: record.frontier.seq, ..Position::at(frontier) };
         let begins_at = if frontier >= HEADER && record.frontier == whole { frontier } else { 0 };
-        Decision::New { begins_at }
+        Decision::New { begins_at, like: (begins_at > 0).then_some(id) }
     }
 
     /// Opens a stream's file if need be and looks whether it is still what it was.
@@ -306,8 +409,23 @@ impl Engine {
         Decision::Wait
     }
 
-    /// Begins a stream.
-    fn begin(&mut self, path: &Path, found: &Found, look: &Look, candidate: Candidate, begins_at: u64, now: Now) {
+    /// Begins a stream. `fresh`: the size of a file that was there before its source.
+    fn begin(
+        &mut self,
+        (path, found, look): (&Path, &Found, &Look),
+        work: Box<Work>,
+        begins_at: u64,
+        like: Option<StreamId>,
+        fresh: Option<u64>,
+        now: Now,
+    ) {
+        let Work { candidate, examination, .. } = *work;
+        // None: it shrank a moment ago, and will be looked at again.
+        let (seen, mark_at, mark_hash) = match examination.end(&candidate) {
+            Ok(Some((end, mark))) => (end, end, mark),
+            Ok(None) => (candidate.len, 0, 0),
+            Err(error) => return self.cannot_use(path, look, &error.to_string(), now),
+        };
         let Some(source) = self.plan.sources.get(found.source) else { return };
         let id = StreamId::random();
         // No two streams begin at the same instant: the order in which they were met is the order of their lines.
@@ -332,7 +450,9 @@ impl Engine {
             begins_at,
             begun: self.last_begun,
             frontier: Position::at(begins_at),
-            seen: candidate.len,
+            seen,
+            mark_at,
+            mark_hash,
             modified: look.modified,
             extents: vec![Extent {
                 path: path_bytes(path),
@@ -342,25 +462,10 @@ impl Engine {
             }],
             ..StreamRecord::default()
         };
-        let compressed = candidate.compression != Compression::None;
-        let mut mark = None;
-        if compressed || begins_at > 0 {
-            match candidate.measure(begins_at) {
-                Ok(measured) => {
-                    if compressed {
-                        record.seen = measured.len;
-                        mark = Some(measured.mark);
-                    }
-                    record.chain = measured.digest.chain().to_vec();
-                    record.digest = measured.digest.digest().to_vec();
-                }
-                Err(error) => return self.cannot_use(path, look, &error.to_string(), now),
-            }
-        }
-        match mark.map_or_else(|| candidate.mark(record.seen), |hash| Ok(Some(hash))) {
-            // None: it shrank a moment ago, and will be looked at again.
-            Ok(mark) => (record.mark_at, record.mark_hash) = mark.map_or((0, 0), |hash| (record.seen, hash)),
-            Err(error) => return self.cannot_use(path, look, &error.to_string(), now),
+        if let Some(like) = like.and_then(|like| self.store.model().streams.get(&like)) {
+            // Up to where it begins it is that stream.
+            record.chain.clone_from(&like.chain);
+            record.digest.clone_from(&like.digest);
         }
         record.head_len = candidate.head.len() as u32;
         record.head_hash = digest::head_hash(&candidate.head);
@@ -374,7 +479,7 @@ impl Engine {
                 .is_some_and(|e| e.path == record.extents[0].path)
         });
         record.continues = previous.map(|p| p.0.to_vec()).unwrap_or_default();
-        let skip_backlog = source.start_now && self.fresh_sources.contains(&source.name);
+        let skipped = fresh.filter(|_| source.start_now);
         let source_name = source.name.clone();
         let message = format!("stream {id} begins: {}", path.display());
         let fields = json!({
@@ -387,17 +492,17 @@ impl Engine {
         if stream.compression == Compression::None || begins_at == 0 {
             stream.open(candidate.file);
         }
-        stream.finished = compressed;
+        stream.finished = stream.compression != Compression::None;
         stream.sure = Some(now.mono);
         self.by_key.insert(look.key, id);
         self.by_path.insert(path.to_owned(), look.key);
         self.index_lead(id, record.lead_hash);
-        let end = record.seen;
+        let skipped = skipped.map(|size| if stream.finished { record.seen } else { record.seen.min(size) });
         self.store.put(Kind::StreamPut(record));
         self.store.enter(now.wall, Action::StreamBegun, message, &fields);
         self.streams.insert(id, stream);
         self.add_tracks(id);
-        if skip_backlog {
+        if let Some(end) = skipped {
             self.skip_backlog(id, end, now);
         }
         self.hot.insert(id);
@@ -419,7 +524,12 @@ impl Engine {
     }
 
     /// A stream goes on in another file.
-    fn continue_in(&mut self, id: StreamId, path: &Path, look: &Look, candidate: Candidate, now: Now) {
+    fn continue_in(&mut self, id: StreamId, path: &Path, look: &Look, work: Box<Work>, now: Now) {
+        let Work { candidate, examination, .. } = *work;
+        let end = examination.end(&candidate).unwrap_or_else(|error| {
+            tracing::warn!(path = %path.display(), %error, "failed to read the end of a file");
+            None
+        });
         let Some(mut record) = self.store.model().streams.get(&id).cloned() else { return };
         let revived = record.phase != 0;
         record.phase = 0;
@@ -438,20 +548,9 @@ impl Engine {
         stream.changed = now.mono;
         stream.active = true;
         stream.sure.get_or_insert(stream.met);
-        let mut mark = None;
-        if compressed {
-            match candidate.measure(0) {
-                Ok(measured) => (stream.size, mark) = (measured.len, Some(measured.mark)),
-                Err(error) => tracing::warn!(path = %path.display(), %error, "failed to measure a compressed file"),
-            }
-        } else {
-            stream.size = stream.base + candidate.len;
-            // With its front cut off, a file's place tells nothing of where the stream stood.
-            if stream.base == 0 {
-                mark = candidate.mark(stream.size).ok().flatten();
-            }
-        }
-        (record.mark_at, record.mark_hash) = mark.map_or((0, 0), |hash| (stream.size, hash));
+        stream.size = stream.base + end.map_or(candidate.len, |(len, _)| len);
+        // With its front cut off, a file's place tells nothing of where the stream stood.
+        (record.mark_at, record.mark_hash) = end.filter(|_| stream.base == 0).unwrap_or_default();
         if record.is_joined() {
             stream.size += record.joined_len;
         }

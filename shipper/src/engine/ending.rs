@@ -24,6 +24,10 @@ const GIVE_UP_AT_LAST: Duration = Duration::from_secs(600);
 const REMEMBER_NS: i64 = 7 * 86_400 * 1_000_000_000;
 const REMEMBER: usize = 4096;
 
+/// A file that is not judged yet: it will be as soon as it is read, or when someone has finished writing it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct InLine(bool);
+
 impl Engine {
     pub(super) fn end_streams(&mut self, now: Now) {
         // While a stream waits for the end of another, ends are looked at more often.
@@ -132,7 +136,12 @@ impl Engine {
         let Some(since) = self.orphans.get(&id).copied() else { return };
         let Some(record) = self.store.model().streams.get(&id).cloned() else { return };
         let age = now.mono.duration_since(since);
-        if age < GIVE_UP || (self.may_turn_up(&record) && age < GIVE_UP_AT_LAST) {
+        let waits = match self.may_turn_up(&record) {
+            None => age < GIVE_UP,
+            Some(InLine(true)) => true,
+            Some(InLine(false)) => age < GIVE_UP_AT_LAST,
+        };
+        if waits || age < GIVE_UP {
             return;
         }
         if self.owes_archived(id, &record) {
@@ -178,16 +187,16 @@ impl Engine {
         self.end(id, &record, if lost { "lost" } else { "started over or removed" }, more, now);
     }
 
-    /// A file of the same source may still prove to hold a stream that is missing.
-    fn may_turn_up(&self, record: &StreamRecord) -> bool {
+    /// Whether a file of the same source may still prove to hold a stream that is missing, and how that will come out.
+    fn may_turn_up(&self, record: &StreamRecord) -> Option<InLine> {
         let source = self.plan.sources.iter().position(|s| s.name == record.source);
-        self.discovery.found().iter().filter(|(_, f)| Some(f.source) == source).any(|(path, _)| {
-            self.by_path.get(path).is_some_and(|key| {
-                !self.by_key.contains_key(key)
-                    && !self.store.model().copies.contains_key(key)
-                    && self.pending.contains_key(key)
-            })
-        })
+        let found = self.discovery.found().iter().filter(|(_, f)| Some(f.source) == source);
+        let waiting = found.filter_map(|(path, _)| {
+            let key = self.by_path.get(path)?;
+            let judged = self.by_key.contains_key(key) || self.store.model().copies.contains_key(key);
+            self.waiting_files.get(key).filter(|_| !judged)
+        });
+        waiting.map(|file| InLine(file.in_line)).max()
     }
 
     fn was_blind_since(&self, since: std::time::Instant) -> bool {

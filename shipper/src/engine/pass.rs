@@ -3,6 +3,7 @@
 //! There is no difference between a lane that keeps up and one that lags: the lanes of a stream are grouped by where they stand, and
 //! each group is read for on its own, at most up to where the next group stands, so that they meet there and go on as one.
 
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ use super::{Engine, Lane, Now, READ};
 /// Bytes that one turn may read, so that answers and switches are heard in between; a chunk counts as at least `SMALL`.
 const TURN: usize = 16 * READ;
 const SMALL: usize = 16 << 10;
-/// Chunks for one stream before the next one has its turn, if there is one.
+/// Chunks for one stream before another source has its turn, if there is one.
 const CHUNKS_EACH: usize = 8;
 
 /// Lanes that stand at the same place of a stream.
@@ -45,34 +46,54 @@ enum Step {
 }
 
 impl Engine {
-    /// Reads for every stream that may have something, the oldest first. Says whether there is more to do.
+    /// Reads for every stream that may have something: a source's oldest first, and the sources in turn, so that the backlog of one
+    /// does not hold up another. Says whether there is more to do.
     pub(super) fn pass_all(&mut self, now: Now) -> bool {
-        let mut order: Vec<(i64, StreamId)> =
-            self.streams.values().filter(|s| s.active).map(|s| (s.modified, s.id)).collect();
+        let mut order: Vec<(Option<usize>, i64, StreamId)> =
+            self.streams.values().filter(|s| s.active).map(|s| (s.source, s.modified, s.id)).collect();
         order.sort_unstable();
+        let mut queues: Vec<VecDeque<StreamId>> =
+            order.chunk_by(|a, b| a.0 == b.0).map(|source| source.iter().map(|(.., id)| *id).collect()).collect();
+        if !queues.is_empty() {
+            self.turns = self.turns.wrapping_add(1);
+            let first = self.turns % queues.len();
+            queues.rotate_left(first);
+        }
         let mut left = TURN;
         let mut busy = false;
-        for (_, id) in order {
-            if left == 0 {
-                return true;
-            }
-            for _ in 0..CHUNKS_EACH {
-                match self.pass(id, now) {
-                    Step::Moved(bytes) => {
-                        left = left.saturating_sub(bytes.max(SMALL));
-                        busy = true;
-                    }
-                    Step::Drained => {
-                        if let Some(stream) = self.streams.get_mut(&id) {
-                            stream.active = false;
-                        }
-                        break;
-                    }
-                    Step::Blocked => break,
+        while queues.iter().any(|queue| !queue.is_empty()) {
+            for queue in &mut queues {
+                let Some(id) = queue.front().copied() else { continue };
+                if left == 0 {
+                    return true;
+                }
+                if !self.pass_some(id, &mut left, &mut busy, now) {
+                    queue.pop_front();
                 }
             }
         }
         busy
+    }
+
+    /// Some chunks for one stream. Says whether there may be more.
+    fn pass_some(&mut self, id: StreamId, left: &mut usize, busy: &mut bool, now: Now) -> bool {
+        for _ in 0..CHUNKS_EACH {
+            match self.pass(id, now) {
+                Step::Moved(bytes) => {
+                    *left = left.saturating_sub(bytes.max(SMALL));
+                    *busy = true;
+                }
+                Step::Drained => {
+                    if let Some(stream) = self.streams.get_mut(&id) {
+                        stream.active = false;
+                        stream.drained();
+                    }
+                    return false;
+                }
+                Step::Blocked => return false,
+            }
+        }
+        true
     }
 
     /// One chunk for one stream.
@@ -102,6 +123,7 @@ impl Engine {
                     blocked = true;
                     self.lose_missing(id, &record, &group.lanes, to, now);
                 }
+                Err(ReadError::NotReached) => return Step::Moved(TURN),
                 Err(ReadError::Io(error)) => {
                     blocked = true;
                     self.in_trouble(id, &error);
@@ -120,6 +142,12 @@ impl Engine {
 
     fn in_trouble(&mut self, id: StreamId, error: &std::io::Error) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
+        if error.kind() == std::io::ErrorKind::NotFound {
+            // It was renamed or removed a moment ago, as rotation does: where it is comes out when the folder is looked at.
+            tracing::debug!(stream = %id, path = ?stream.path(), "the file is no longer where it was");
+            self.hot.insert(id);
+            return;
+        }
         let text = error.to_string();
         if stream.trouble.as_deref() != Some(&text) {
             tracing::warn!(stream = %id, path = ?stream.path(), %error, "failed to read; it is tried again");

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::source::discover;
+use crate::source::discover::{self, Found};
 use crate::source::root::{FileKind, Look};
 use crate::source::stream::{Place, ReadError, Stream, path_bytes};
 use crate::state::StreamId;
@@ -24,6 +24,7 @@ impl Engine {
     /// Brings the picture up to date. With `full`, files are looked at even if nothing hints at a change.
     pub(super) fn reconcile(&mut self, full: bool, now: Now) {
         let mut displaced = Vec::new();
+        self.meet_in_line(&mut displaced, now);
         if full || self.listed {
             self.listed = false;
             self.listed_at = Some(now.mono);
@@ -75,12 +76,25 @@ impl Engine {
         if full {
             self.reconciled = Some(now.mono);
             self.refresh_open(now);
-            if self.first_scan {
-                self.first_scan = false;
-                self.after_first_scan(now);
-            }
             self.fresh_sources.clear();
             self.close_idle();
+        }
+        // What is still to be read may be what is missing.
+        if self.first_scan && self.reconciled.is_some() && self.unmet.is_empty() {
+            self.first_scan = false;
+            self.after_first_scan(now);
+        }
+    }
+
+    /// Goes on with the files that are read one after the other, as far as this turn may.
+    fn meet_in_line(&mut self, displaced: &mut Vec<(FileKey, PathBuf)>, now: Now) {
+        while !self.allowance.is_used_up() {
+            let Some(path) = self.unmet.pop_front() else { return };
+            if let Some((found, look)) = self.look_at(&path, displaced, now) {
+                self.classify(&path, &found, &look, now);
+            } else if let Some(key) = self.by_path.get(&path) {
+                self.waiting_files.remove(key);
+            }
         }
     }
 
@@ -122,21 +136,28 @@ impl Engine {
 
     /// Looks at a path that a source names, and makes the picture agree with it.
     pub(super) fn observe(&mut self, path: &Path, displaced: &mut Vec<(FileKey, PathBuf)>, now: Now) {
-        let Some(found) = self.discovery.found().get(path).cloned() else { return };
-        let Some(root) = self.discovery.root(found.root).cloned() else { return };
+        if let Some((found, look)) = self.look_at(path, displaced, now) {
+            self.meet(path, &found, &look, now);
+        }
+    }
+
+    /// The same, but for a file that no stream holds: that one is answered.
+    fn look_at(&mut self, path: &Path, displaced: &mut Vec<(FileKey, PathBuf)>, now: Now) -> Option<(Found, Look)> {
+        let found = self.discovery.found().get(path).cloned()?;
+        let root = self.discovery.root(found.root).cloned()?;
         let look = match discover::look(&root, path, &found) {
             Ok(look) if look.kind == FileKind::File && !self.setup.own_files.contains(&look.key) => look,
-            Ok(_) => return,
+            Ok(_) => return None,
             Err(error) if error.is_absent() => {
                 if let Some(key) = self.by_path.remove(path) {
                     displaced.push((key, path.to_owned()));
                 }
                 self.listed = true;
-                return;
+                return None;
             }
             Err(error) => {
                 tracing::warn!(path = %path.display(), %error, "failed to look at a file");
-                return;
+                return None;
             }
         };
         if let Some(before) = self.by_path.insert(path.to_owned(), look.key)
@@ -144,11 +165,9 @@ impl Engine {
         {
             displaced.push((before, path.to_owned()));
         }
-        if let Some(id) = self.by_key.get(&look.key).copied() {
-            self.seen_at(id, path, &look, now);
-        } else {
-            self.classify(path, &found, &look, now);
-        }
+        let Some(id) = self.by_key.get(&look.key).copied() else { return Some((found, look)) };
+        self.seen_at(id, path, &look, now);
+        None
     }
 
     /// A stream's file was seen at a path.
@@ -232,7 +251,7 @@ impl Engine {
             return;
         }
         self.unusable.remove(&key);
-        self.pending.remove(&key);
+        self.waiting_files.remove(&key);
         if let Some(id) = self.by_key.get(&key).copied() {
             self.displace_stream(id, path, now);
         }

@@ -315,6 +315,9 @@ pub struct Report {
     pub open_files: u64,
     /// Files that are copies of streams.
     pub copies: u64,
+    /// Files of which it is not said yet which stream they are: they are still to be read, or someone still writes them. Their bytes
+    /// are not among those seen.
+    pub waiting_files: u64,
     /// Files that started over since the start.
     pub started_over: u64,
     /// Reads that failed since the start.
@@ -363,6 +366,7 @@ impl Engine {
             sources: self.plan.sources.iter().map(|s| s.name.clone()).collect(),
             open_files: self.streams.values().filter(|s| s.is_open()).count() as u64,
             copies: model.copies.len() as u64,
+            waiting_files: self.waiting_files.len() as u64,
             started_over: self.counters.started_over,
             read_errors: self.counters.read_errors,
             outcomes: self.counters.outcomes,

@@ -156,10 +156,12 @@ impl Engine {
         let (Some(first), Some(last)) = (model.streams.get(&before), model.streams.get(&next)) else { return false };
         let (from, to) = (self.age_of(before, first).rank, self.age_of(next, last).rank);
         let place = bytes_path(folder(first));
-        self.pending.keys().any(|key| {
-            let paths = self.by_path.iter().filter(|(path, k)| *k == key && path.parent() == Some(&place));
-            let mut ranks = paths.map(|(path, _)| Rank::of(path));
-            ranks.any(|rank| from.as_ref().is_none_or(|from| *from <= rank) && to.as_ref().is_none_or(|to| rank < *to))
+        let beside = self.by_path.range(place.clone()..).take_while(|(path, _)| path.starts_with(&place));
+        let mut undecided =
+            beside.filter(|(path, key)| self.waiting_files.contains_key(key) && path.parent() == Some(&place));
+        undecided.any(|(path, _)| {
+            let rank = Rank::of(path);
+            from.as_ref().is_none_or(|from| *from <= rank) && to.as_ref().is_none_or(|to| rank < *to)
         })
     }
 }

@@ -104,6 +104,7 @@ pub(crate) fn report() -> Report {
         streams: vec![stream],
         open_files: 1,
         copies: 2,
+        waiting_files: 3,
         started_over: 1,
         read_errors: 7,
         outcomes: [1, 80, 7, 2, 10],

@@ -118,6 +118,7 @@ impl Samples {
         }
         self.add(&table::OPEN_FILES, &[], report.open_files);
         self.add(&table::COPIES, &[], report.copies);
+        self.add(&table::WAITING_FILES, &[], report.waiting_files);
         self.add(&table::STARTED_OVER, &[], report.started_over);
         self.add(&table::READ_ERRORS, &[], report.read_errors);
         report.rotations.iter().for_each(|rotation| self.rotation(rotation));

@@ -118,6 +118,7 @@ table! {
     STREAMS = "waybill_streams" Gauge "" ["state"] "Streams that are known, those that ended lately not included";
     OPEN_FILES = "waybill_open_files" Gauge "" [] "Source files that are open";
     COPIES = "waybill_copies" Gauge "" [] "Files that hold what another stream has already";
+    WAITING_FILES = "waybill_waiting_files" Gauge "" [] "Files of which it is not said yet which stream they are";
     STARTED_OVER = "waybill_files_started_over" Counter "" [] "Files that started over since the start";
     READ_ERRORS = "waybill_read_errors" Counter "" [] "Reads that failed since the start";
 

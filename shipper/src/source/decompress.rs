@@ -1,7 +1,8 @@
 //! gzip and zstd files, read as the bytes that they hold.
 
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, Read, Seek as _, SeekFrom};
+use std::io::{self, BufRead as _, BufReader, Read};
+use std::os::unix::fs::FileExt as _;
 
 /// How a file is compressed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -55,6 +56,20 @@ impl From<waybill_crds::Compression> for Compression {
     }
 }
 
+/// A file that is read from a place of its own: descriptors that were duplicated share the kernel's.
+struct Positioned {
+    file: File,
+    at: u64,
+}
+
+impl Read for Positioned {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.file.read_at(buf, self.at)?;
+        self.at += n as u64;
+        Ok(n)
+    }
+}
+
 /// A compressed file as a sequence of plain bytes, at a place.
 pub struct Decoder {
     inner: Box<dyn Read + Send>,
@@ -64,7 +79,7 @@ pub struct Decoder {
 
 /// The members of a gzip file, one after the other. Zeros behind one are padding (gzip(1)); anything else is an error.
 struct Members {
-    decoder: Option<flate2::bufread::GzDecoder<BufReader<File>>>,
+    decoder: Option<flate2::bufread::GzDecoder<BufReader<Positioned>>>,
 }
 
 impl Read for Members {
@@ -86,7 +101,7 @@ impl Read for Members {
     }
 }
 
-fn only_padding(rest: &mut BufReader<File>) -> io::Result<bool> {
+fn only_padding(rest: &mut BufReader<Positioned>) -> io::Result<bool> {
     let mut padded = false;
     loop {
         let bytes = rest.fill_buf()?;
@@ -104,10 +119,9 @@ fn only_padding(rest: &mut BufReader<File>) -> io::Result<bool> {
 }
 
 impl Decoder {
-    /// Begins at the first byte.
-    pub fn new(mut file: File, compression: Compression) -> io::Result<Self> {
-        file.seek(SeekFrom::Start(0))?;
-        let buffered = BufReader::with_capacity(64 << 10, file);
+    /// Begins at the first byte, wherever the descriptor stands.
+    pub fn new(file: File, compression: Compression) -> io::Result<Self> {
+        let buffered = BufReader::with_capacity(64 << 10, Positioned { file, at: 0 });
         let inner: Box<dyn Read + Send> = match compression {
             Compression::None => Box::new(buffered),
             Compression::Gzip => Box::new(Members { decoder: Some(flate2::bufread::GzDecoder::new(buffered)) }),
@@ -150,6 +164,54 @@ impl Decoder {
     }
 }
 
+/// A compressed file that is read from places which only ever lie farther back: each reading begins where the last record ended, which
+/// is before where the last reading did.
+pub struct Unpacked {
+    decoder: Decoder,
+    held: Vec<u8>,
+}
+
+/// Plain bytes that are unpacked in one go to reach a place; a file may be as large as a disk.
+const REACH: u64 = 8 << 20;
+
+impl Unpacked {
+    /// Begins at the first byte.
+    pub fn new(file: File, compression: Compression) -> io::Result<Self> {
+        Ok(Self { decoder: Decoder::new(file, compression)?, held: Vec::new() })
+    }
+
+    /// The first byte that can still be read.
+    pub fn begins(&self) -> u64 {
+        self.decoder.at() - self.held.len() as u64
+    }
+
+    /// Fills as much of `buffer` as there is. The bytes before `from` are let go of. `None`: the place is not reached yet, ask again.
+    pub fn read(&mut self, from: u64, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        let passed = from.saturating_sub(self.begins()).min(self.held.len() as u64);
+        self.held.drain(..passed as usize);
+        let upto = from.min(self.decoder.at().saturating_add(REACH));
+        if self.decoder.at() < upto {
+            let mut skipped = vec![0; 64 << 10];
+            while self.decoder.at() < upto && !self.decoder.ended() {
+                let len = skipped.len().min((upto - self.decoder.at()) as usize);
+                self.decoder.read(&mut skipped[..len])?;
+            }
+        }
+        if self.decoder.at() < from && !self.decoder.ended() {
+            return Ok(None);
+        }
+        let held = self.held.len();
+        if held < buffer.len() && self.begins() <= from {
+            self.held.resize(buffer.len(), 0);
+            let n = self.decoder.read(&mut self.held[held..])?;
+            self.held.truncate(held + n);
+        }
+        let n = self.held.len().min(buffer.len());
+        buffer[..n].copy_from_slice(&self.held[..n]);
+        Ok(Some(n))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
@@ -183,6 +245,35 @@ mod tests {
         let frames =
             [zstd::encode_all(&b"one\n"[..], 1).unwrap(), zstd::encode_all(&b"two\n"[..], 1).unwrap()].concat();
         assert_eq!(all(&frames).unwrap(), b"one\ntwo\n");
+    }
+
+    #[test]
+    fn what_overlaps_is_unpacked_once() {
+        let text: Vec<u8> = (0..400_000_u32).flat_map(u32::to_be_bytes).collect();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&gzip(&text)).unwrap();
+        let mut unpacked = Unpacked::new(file, Compression::Gzip).unwrap();
+        let mut buffer = vec![0; 10_000];
+        for from in (0..text.len()).step_by(7_001) {
+            let n = unpacked.read(from as u64, &mut buffer).unwrap().unwrap();
+            assert_eq!(buffer[..n], text[from..(from + 10_000).min(text.len())]);
+            assert_eq!(unpacked.begins(), from as u64);
+        }
+        assert!(unpacked.decoder.ended());
+    }
+
+    #[test]
+    fn a_place_far_away_is_reached_step_by_step() {
+        let text = vec![b'x'; 3 * REACH as usize];
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&zstd::encode_all(&text[..], 1).unwrap()).unwrap();
+        let mut unpacked = Unpacked::new(file, Compression::Zstd).unwrap();
+        let mut buffer = [0; 10];
+        let place = 2 * REACH + 5;
+        let asked = (1..10).find(|_| unpacked.read(place, &mut buffer).unwrap().is_some());
+        assert_eq!(asked, Some(3));
+        assert_eq!(buffer, [b'x'; 10]);
+        assert_eq!(unpacked.read(4 * REACH, &mut buffer).unwrap(), Some(0));
     }
 
     #[test]

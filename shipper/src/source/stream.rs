@@ -16,7 +16,7 @@ use crate::state::StreamId;
 use crate::state::entry::{FileKey, FrontierPut, Position, StreamRecord};
 
 use super::archived::Archives;
-use super::decompress::{Compression, Decoder};
+use super::decompress::{Compression, Unpacked};
 use super::digest::{self, BLOCK, Digest, HEAD};
 use super::envelope::Envelope;
 use super::frame::{Encoding, Framing};
@@ -25,6 +25,8 @@ use super::root::Look;
 
 /// Bytes before the frontier that every read compares.
 pub(super) const WITNESS: usize = 64;
+/// Places at which a compressed file can be read at a time, without unpacking it anew.
+const UNPACKED: usize = 3;
 /// Record ends that are remembered, to recognise a copy that is shorter than what was read.
 const ENDS: usize = 256;
 
@@ -53,6 +55,9 @@ pub enum ReadError {
         /// The first place from which on there are bytes again.
         to: Position,
     },
+    /// A compressed file is unpacked step by step up to the place: ask again.
+    #[error("the place in the compressed file is not reached yet")]
+    NotReached,
     /// The operating system refused.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -117,7 +122,8 @@ pub struct Stream {
     /// Where the bytes are that its live file no longer has.
     pub archives: Archives,
     file: Option<File>,
-    decoder: Option<Decoder>,
+    /// Of a compressed file: one for each of some places at which lanes stand, the one used last at the end.
+    unpacked: Vec<Unpacked>,
     front: Option<Box<Front>>,
     ends: VecDeque<RecordEnd>,
     end_hash: Option<u64>,
@@ -161,7 +167,7 @@ impl Stream {
             cutting: record.cut.is_some(),
             archives: Archives::default(),
             file: None,
-            decoder: None,
+            unpacked: Vec::new(),
             front: None,
             ends: VecDeque::new(),
             end_hash: (record.frontier.offset == record.begins_at).then_some(0),
@@ -189,14 +195,14 @@ impl Stream {
     /// Takes an open file over.
     pub fn open(&mut self, file: File) {
         self.file = Some(file);
-        self.decoder = None;
+        self.unpacked.clear();
         self.front = None;
     }
 
     /// Closes the file; everything that is needed to go on is in the state.
     pub fn close(&mut self) {
         self.file = None;
-        self.decoder = None;
+        self.unpacked.clear();
         self.front = None;
         self.encoder = None;
     }
@@ -211,7 +217,12 @@ impl Stream {
     /// Forgets what it knows of the frontier, which was entered anew; the file stays open, for it may have no name any more.
     pub fn forget_front(&mut self) {
         self.front = None;
-        self.decoder = None;
+        self.unpacked.clear();
+    }
+
+    /// Frees what unpacking needs: for now everything was read.
+    pub fn drained(&mut self) {
+        self.unpacked.clear();
     }
 
     /// Its content is gone from here.
@@ -295,18 +306,20 @@ impl Stream {
         }
         let Some(file) = &self.file else { return Err(io::Error::from(io::ErrorKind::NotFound).into()) };
         if self.compression != Compression::None {
-            if self.decoder.as_ref().is_none_or(|d| d.at() > from) {
-                self.decoder = Some(Decoder::new(file.try_clone()?, self.compression)?);
+            // The one that has the least to unpack.
+            let before = self.unpacked.iter().enumerate().filter(|(_, u)| u.begins() <= from);
+            let nearest = before.max_by_key(|(_, u)| u.begins()).map(|(at, _)| at);
+            let mut unpacked = match nearest {
+                Some(at) => self.unpacked.remove(at),
+                None => Unpacked::new(file.try_clone()?, self.compression)?,
+            };
+            // After an error it would go on behind it: a new one begins.
+            let n = unpacked.read(from, buffer)?;
+            if self.unpacked.len() == UNPACKED {
+                self.unpacked.remove(0);
             }
-            let Some(decoder) = &mut self.decoder else { return Ok(0) };
-            if decoder.at() < from {
-                let mut skipped = vec![0; 64 << 10];
-                while decoder.at() < from && !decoder.ended() {
-                    let len = skipped.len().min((from - decoder.at()) as usize);
-                    decoder.read(&mut skipped[..len])?;
-                }
-            }
-            return Ok(decoder.read(buffer)?);
+            self.unpacked.push(unpacked);
+            return n.ok_or(ReadError::NotReached);
         }
         let Some(physical) = from.checked_sub(self.base) else { return Err(ReadError::StartedOver) };
         let mut filled = 0;

@@ -104,6 +104,11 @@ fn backups(out: &mut String, report: &Report, now: i64) {
         number(report.started_over),
         count(report.read_errors, "failed read", "failed reads"),
     );
+    if report.waiting_files > 0 {
+        let files = count(report.waiting_files, "file", "files");
+        let _written =
+            writeln!(out, "    {files} still to be read to say which stream it is, its bytes not counted yet");
+    }
 }
 
 /// The sources whose files the agent rotates, or has rotated.

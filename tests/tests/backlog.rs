@@ -1,0 +1,69 @@
+//! A heap of compressed files, which have to be read before anything can be said of them, holds nothing else up.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
+use waybill_tests::policy::{self, Policy, with};
+use waybill_tests::room::{self, Room};
+use waybill_tests::scene::Scene;
+use waybill_tests::wait::await_true;
+
+/// Plain bytes of each file.
+const PLAIN: usize = 600 << 20;
+const FILES: usize = 3;
+
+fn policy(room: &Room, heap: bool) -> Policy {
+    let path = |folder: &str| format!("{}/{folder}/app*", room.logs().display());
+    let policy = Policy::new("backlog").source(policy::text("app", &path("app")));
+    // They are read, but what is in them is none of its business.
+    let heaped = with(policy::text("heap", &path("heap")), "/file/startAt", json!("Now"));
+    let policy = if heap { policy.source(heaped) } else { policy };
+    policy.sink(policy::file("archive", &room.archive()))
+}
+
+#[test]
+fn a_heap_of_compressed_files_holds_nothing_up() -> Result<()> {
+    room::within("backlog", |room| {
+        let heap = room.logs().join("heap");
+        fs::create_dir_all(&heap)?;
+        for number in 1..=FILES {
+            let mut file = zstd::Encoder::new(File::create(heap.join(format!("app.log.{number}.zst")))?, 1)?;
+            let block = format!("a line of file {number} that is there many times\n").repeat(20_000);
+            for _ in 0..PLAIN / block.len() {
+                file.write_all(block.as_bytes())?;
+            }
+            file.finish()?;
+        }
+        let mut scene = Scene::with(room, &policy(room, false))?;
+        let mut live = scene.create("app.log")?;
+        scene.start()?;
+        scene.write(&mut live, 10)?;
+        scene.came(&live)?;
+        let waiting = |scene: &Scene<'_>| -> Result<u64> {
+            let status = scene.agent.asker().status()?;
+            status.get("waitingFiles").and_then(serde_json::Value::as_u64).context("/status has no waitingFiles")
+        };
+        policy(room, true).write(&room.policy())?;
+        await_true("the heap is being read", Duration::from_secs(10), || Ok(waiting(&scene)? > 0))?;
+        let (mut slowest, mut rounds) = (Duration::ZERO, 0);
+        while waiting(&scene)? > 0 {
+            let written = Instant::now();
+            scene.write(&mut live, 10)?;
+            scene.came(&live)?;
+            slowest = slowest.max(written.elapsed());
+            rounds += 1;
+        }
+        println!("{rounds} times lines came while the heap was read, the slowest after {slowest:?}");
+        ensure!(rounds >= 3, "lines came only {rounds} times while the heap was read: nothing is proved");
+        ensure!(slowest < Duration::from_secs(2), "lines came only after {slowest:?}");
+        await_true("the heap is left out", Duration::from_secs(10), || {
+            Ok(scene.output()?.actions("skipped_backlog").count() == FILES)
+        })?;
+        let totals = scene.judge()?;
+        ensure!(totals.losses == 0 && totals.delivered == totals.lines, "{totals}");
+        Ok(())
+    })
+}
