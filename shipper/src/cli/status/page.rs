@@ -192,6 +192,8 @@ mod tests {
         report.lanes.remove(0);
         report.switches.clear();
         report.sources.truncate(1);
+        report.rotations.truncate(1);
+        report.age_paused_seconds = 0.0;
         (report.state_trouble, report.refused_policy) = (None, None);
         let page = page(&report);
         assert!(
@@ -218,6 +220,9 @@ mod tests {
         let evil = "x\x1b]0;owned\x07\r\n  ! forged";
         report.policy = evil.into();
         report.sources[0] = evil.into();
+        report.rotations[0].source = evil.into();
+        report.rotations[1].refusal = Some(evil.into());
+        report.rotations[1].held_open = Some(evil.into());
         report.refused_policy = Some(vec![evil.into()]);
         report.state_trouble = Some(evil.into());
         report.lanes[0].name = evil.into();
