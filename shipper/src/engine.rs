@@ -13,6 +13,7 @@ mod classify;
 mod control;
 mod ending;
 mod joining;
+mod line;
 mod pass;
 mod protect;
 mod recall;
@@ -198,8 +199,8 @@ pub struct Engine {
     blind: VecDeque<Instant>,
     /// Files that are not judged yet: someone is still writing them, or they are still to be read.
     waiting_files: HashMap<FileKey, classify::Waiting>,
-    /// Those that are still to be read, in the order in which they were met.
-    unmet: VecDeque<PathBuf>,
+    /// Those that are still to be read.
+    line: line::Line,
     /// What this turn may still read of them.
     allowance: Allowance,
     counters: report::Counters,
@@ -288,7 +289,7 @@ impl Engine {
             last_turn: None,
             blind: VecDeque::new(),
             waiting_files: HashMap::new(),
-            unmet: VecDeque::new(),
+            line: line::Line::default(),
             allowance: Allowance(0),
             counters: report::Counters::default(),
             stuck: false,
@@ -366,7 +367,7 @@ impl Engine {
         let due = self.reconciled.is_none_or(|at| now.mono.duration_since(at) >= every);
         let slice = self.setup.slice.unwrap_or(SLICE);
         self.allowance = Allowance(if self.draining.is_none() { slice } else { 0 });
-        if due || self.listed || !self.relook.is_empty() || !self.unmet.is_empty() {
+        if due || self.listed || !self.relook.is_empty() || !self.line.is_empty() {
             self.reconcile(due, now);
         }
         if due || self.held {
@@ -385,7 +386,7 @@ impl Engine {
         self.commit(now);
         self.hand_over();
         self.stuck = !busy;
-        busy |= !self.unmet.is_empty() && self.draining.is_none();
+        busy |= !self.line.is_empty() && self.draining.is_none();
         let next = self.reconciled.unwrap_or(now.mono) + every;
         let next = self.cursors_due.map_or(next, |due| next.min(due));
         let next = if self.held { next.min(now.mono + ending::SOON) } else { next };

@@ -24,10 +24,6 @@ const GIVE_UP_AT_LAST: Duration = Duration::from_secs(600);
 const REMEMBER_NS: i64 = 7 * 86_400 * 1_000_000_000;
 const REMEMBER: usize = 4096;
 
-/// A file that is not judged yet: it will be as soon as it is read, or when someone has finished writing it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct InLine(bool);
-
 impl Engine {
     pub(super) fn end_streams(&mut self, now: Now) {
         // While a stream waits for the end of another, ends are looked at more often.
@@ -136,12 +132,12 @@ impl Engine {
         let Some(since) = self.orphans.get(&id).copied() else { return };
         let Some(record) = self.store.model().streams.get(&id).cloned() else { return };
         let age = now.mono.duration_since(since);
-        let waits = match self.may_turn_up(&record) {
-            None => age < GIVE_UP,
-            Some(InLine(true)) => true,
-            Some(InLine(false)) => age < GIVE_UP_AT_LAST,
-        };
-        if waits || age < GIVE_UP {
+        if age < GIVE_UP {
+            return;
+        }
+        // A file of the same source may still prove to hold it: soon if it is being read, or when someone has finished writing it.
+        let mut unjudged = self.waiting_files.values().filter(|file| file.source == record.source);
+        if unjudged.any(|file| file.in_line || age < GIVE_UP_AT_LAST) {
             return;
         }
         if self.owes_archived(id, &record) {
@@ -186,18 +182,6 @@ impl Engine {
         }
         let record = StreamRecord { frontier: to, seen: to.offset, ..record };
         self.end(id, &record, if lost { "lost" } else { "started over or removed" }, more, now);
-    }
-
-    /// Whether a file of the same source may still prove to hold a stream that is missing, and how that will come out.
-    fn may_turn_up(&self, record: &StreamRecord) -> Option<InLine> {
-        let source = self.plan.sources.iter().position(|s| s.name == record.source);
-        let found = self.discovery.found().iter().filter(|(_, f)| Some(f.source) == source);
-        let waiting = found.filter_map(|(path, _)| {
-            let key = self.by_path.get(path)?;
-            let judged = self.by_key.contains_key(key) || self.store.model().copies.contains_key(key);
-            self.waiting_files.get(key).filter(|_| !judged)
-        });
-        waiting.map(|file| InLine(file.in_line)).max()
     }
 
     fn was_blind_since(&self, since: std::time::Instant) -> bool {
