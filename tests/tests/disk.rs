@@ -23,9 +23,9 @@ use waybill_tests::writer::Live;
 const SIZE: u64 = 64 << 20;
 
 /// The log, its archives, the state and a sink's file are on the disk; another sink, which is judged, is elsewhere like a server.
-fn policy(room: &Room) -> Policy {
+fn policy(room: &Room, max_size: &str) -> Policy {
     let source = policy::text("app", &format!("{}/app/app*", room.logs().display()));
-    let source = with(source, "/rotation", json!({"mode": "Collapse", "maxSize": "64Ki", "compression": "Zstd"}));
+    let source = with(source, "/rotation", json!({"mode": "Collapse", "maxSize": max_size, "compression": "Zstd"}));
     let source = with(source, "/retention", json!({"maxFiles": 2}));
     let source = with(source, "/protect", json!({"archives": true, "live": true}));
     let local =
@@ -39,14 +39,22 @@ fn local(room: &Room) -> PathBuf {
     room.logs().join("local/audit.log")
 }
 
-/// A scene on a disk of its own; it is skipped where that cannot be made.
+/// A scene on a disk of its own, whose log is rotated as often as possible; it is skipped where that cannot be made.
 fn on_disk(name: &str, test: impl FnOnce(&Disk, &mut Scene<'_>) -> Result<()>) -> Result<()> {
+    on_disk_rotated_at("64Ki", name, test)
+}
+
+fn on_disk_rotated_at(
+    max_size: &str,
+    name: &str,
+    test: impl FnOnce(&Disk, &mut Scene<'_>) -> Result<()>,
+) -> Result<()> {
     room::within(name, |room| {
         let disk = match Disk::new(&room.path().join("image"), &room.logs(), SIZE)? {
             Ok(disk) => disk,
             Err(why) => return skip::skip(name, &why),
         };
-        let mut scene = Scene::with(room, &policy(room))?;
+        let mut scene = Scene::with(room, &policy(room, max_size))?;
         scene.agent.state_at(&room.logs().join("state"));
         test(&disk, &mut scene)
     })
@@ -172,13 +180,16 @@ fn a_start_on_a_full_disk_costs_nothing() -> Result<()> {
 #[test]
 fn a_log_that_lost_its_unsynced_end_goes_on() -> Result<()> {
     for (lines, archived) in [(300, 0), (4000, 1)] {
-        on_disk(&format!("power-end-{lines}"), |disk, scene| {
+        on_disk_rotated_at("256Ki", &format!("power-end-{lines}"), |disk, scene| {
             let mut live = scene.create("app.log")?;
             scene.start()?;
             scene.write(&mut live, lines)?;
             live.sync()?;
             scene.came(&live)?;
-            await_true("it is archived", SOON, || Ok(scene.output()?.actions("archive_made").count() >= archived))?;
+            await_true("it is archived and cut", SOON, || {
+                let made = scene.output()?.actions("archive_made").count();
+                Ok(made >= archived && fs::metadata(&live.path)?.len() < 256 << 10)
+            })?;
             scene.await_idle()?;
             scene.write(&mut live, 20)?;
             scene.came(&live)?;

@@ -145,15 +145,18 @@ fn inside(room: &Room) -> Result<()> {
     });
     done("SetHubLog", &switched)?;
     let files = || fs::read_dir("/var/log/softether/security_log/CORP").map_or(0, Iterator::count);
+    let second = || std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
     for number in 0..SWITCHES {
-        let before = files();
         let parameters = json!({
             "HubName_str": "CORP", "Name_str": format!("switched{number}"), "Realname_utf": "", "Note_utf": "",
             "AuthType_u32": 1, "Auth_Password_str": "pw",
         });
         call("adminpw", "CreateUser", &parameters)?;
-        await_true("the server begins a new file", SOON, || Ok(files() > before))?;
+        // A file is named by its second.
+        let written = second();
+        await_true("another second begins", SOON, || Ok(second() > written + 1))?;
     }
+    await_true("the server switches its files", SOON, || Ok(files() >= SWITCHES))?;
     for _ in 0..3 {
         ensure!(call("wrong", "EnumHub", &json!({}))?.contains("401"), "a wrong password was accepted");
     }
