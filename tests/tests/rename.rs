@@ -91,7 +91,8 @@ fn a_writer_that_does_not_reopen_is_reported_and_nothing_is_compressed_under_it(
 
 #[test]
 fn a_crash_at_every_step_of_a_rename_costs_nothing() -> Result<()> {
-    for step in ["rename-renamed", "rename-reopened", "archive-entered", "archive-renamed"] {
+    // "pruned": the renamed file is gone, and its stream has not ended yet.
+    for step in ["rename-renamed", "rename-reopened", "archive-entered", "archive-renamed", "pruned"] {
         room::within(&format!("rename-{step}"), |room| {
             let mut writer = start(room, Shell::REOPENS)?;
             let mut agent = room.agent(&renaming(room, &writer))?;

@@ -306,6 +306,41 @@ fn archives_of_a_sink_are_entered_kept_and_verified() -> Result<()> {
     })
 }
 
+/// What was delivered and removed in good order is no loss, though the agent is killed before its stream has ended.
+#[test]
+fn a_crash_in_the_removal_of_a_rotated_file_is_no_loss() -> Result<()> {
+    for step in ["prune-entered", "pruned"] {
+        room::within(&format!("retention-observe-{step}"), |room| {
+            let pattern = format!("{}/app/app*.log", room.logs().display());
+            let source = with(policy::text("app", &pattern), "/retention", json!({"maxFiles": 1}));
+            let policy = Policy::new("retention").source(source).sink(policy::file("archive", &room.archive()));
+            let mut scene = Scene::with(room, &policy)?;
+            scene.agent.set("WAYBILL_FAULT", step);
+            scene.start()?;
+            for number in 0..4 {
+                let mut live = scene.create(&format!("app-{number}.log"))?;
+                scene.write(&mut live, 50)?;
+                live.close()?;
+            }
+            await_true("the agent comes to the fault", SOON, || Ok(scene.agent.check_alive().is_err()))?;
+            scene.agent.set("WAYBILL_FAULT", "");
+            scene.start()?;
+            let folder = room.logs().join("app");
+            await_true("one is left beside the youngest", SOON, || Ok(fs::read_dir(&folder)?.count() == 2))?;
+            // A stream that is missing is given up after a while.
+            await_true("no stream is missing", SOON, || {
+                let status = scene.agent.asker().status()?;
+                let streams = status["streams"].as_array().cloned().unwrap_or_default();
+                Ok(streams.iter().all(|stream| stream["state"] != "missing"))
+            })?;
+            let totals = scene.judge()?;
+            ensure!(totals.losses == 0 && totals.delivered == totals.lines, "{totals}");
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
 #[test]
 fn rotated_files_that_the_patterns_name_go_too() -> Result<()> {
     room::within("retention-observe", |room| {

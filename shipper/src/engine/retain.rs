@@ -18,7 +18,7 @@ use crate::rotate::retain::{self, Bounds, ClockWatch, Unit};
 use crate::rotate::worker::{Job, Victim};
 use crate::source::stream::{Place, bytes_path};
 use crate::state::StreamId;
-use crate::state::entry::{ArchiveRecord, FileKey, Kind, NodeRecord, Position};
+use crate::state::entry::{ArchiveRecord, FileKey, Kind, NodeRecord, Position, StreamRecord};
 use crate::state::ledger::Action;
 
 use super::{Engine, Now};
@@ -390,7 +390,12 @@ impl Engine {
                 stream.into_iter().for_each(|id| self.set_archives(id));
                 victim
             }
-            Member::File { path, key, .. } => {
+            Member::File { path, key, stream, .. } => {
+                // Should a crash come before its stream has ended, it is known that nothing was written to it unseen.
+                let record = stream.and_then(|id| self.store.model().streams.get(&id).cloned());
+                if let Some(record) = record {
+                    self.store.put(Kind::StreamPut(StreamRecord { sealed: true, ..record }));
+                }
                 // Its folder's own descriptor: what the path leads to may change.
                 let folder = path.parent().and_then(|p| {
                     let (_, root) = self.discovery.folders().find(|(f, _)| *f == p)?;

@@ -408,7 +408,9 @@ impl Engine {
         self.store.enter(now.wall, Action::ArchiveMade, message, &fields);
         if let Some(record) = self.store.model().streams.get(&id).cloned() {
             let archived = Some(archive.end);
-            self.store.put(Kind::StreamPut(StreamRecord { cut, archived, ..record }));
+            let whole = !record.renamed_from.is_empty() && archive.end.offset >= record.frontier.offset;
+            let sealed = record.sealed || whole;
+            self.store.put(Kind::StreamPut(StreamRecord { cut, archived, sealed, ..record }));
         }
         self.store.put(Kind::ArchivePut(archive));
         self.set_archives(id);

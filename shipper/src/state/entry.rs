@@ -317,6 +317,9 @@ pub struct StreamRecord {
     /// When it was renamed, nanoseconds since 1970 UTC.
     #[prost(sint64, tag = "31")]
     pub rotation: i64,
+    /// No one writes to its last file any more, which we remove or have removed: an archive holds it, or its retention is over.
+    #[prost(bool, tag = "35")]
+    pub sealed: bool,
 }
 
 /// A cut of a live file's front that is intended.

@@ -262,7 +262,7 @@ impl Engine {
             immutable: false,
             sink: String::new(),
         }));
-        self.store.put(Kind::StreamPut(StreamRecord { renamed_from: Vec::new(), ..record }));
+        self.store.put(Kind::StreamPut(StreamRecord { renamed_from: Vec::new(), sealed: true, ..record }));
         self.adopt_archive(number, None, now);
         self.protect_archive(number);
     }
