@@ -21,7 +21,7 @@ TESTS := $(basename $(notdir $(wildcard */tests/*.rs))) $(notdir $(patsubst %/ma
 SERVERS := $(filter cloudwatch elasticsearch kafka sinks syslog,$(TESTS))
 
 # Genuine programs that the tests drive.
-PROGRAMS := logrotate v2ray gzip zstd softether-common vpnserver rsyslogd syslog-ng promtool
+PROGRAMS := logrotate v2ray gzip zstd softether-common vpnserver rsyslogd syslog-ng promtool sshd sudo
 
 # Appends to the log; the totals are summed from it even when a test fails.
 tee = 2>&1 | tee -a $(LOG)

@@ -43,3 +43,4 @@ pub mod wait;
 pub mod watch;
 pub mod web;
 pub mod writer;
+pub mod xray;

@@ -23,6 +23,8 @@ pub struct Counters {
     pub unparsed: u64,
     /// Records whose line may not be its program's.
     pub suspect: u64,
+    /// Records that say that lines of their own log are missing.
+    pub incomplete: u64,
     /// Files that started over.
     pub started_over: u64,
     /// Files that were copies.
@@ -63,6 +65,7 @@ impl Counters {
         self.outcomes[index] += 1;
         self.unparsed += u64::from(!verdict.parsed);
         self.suspect += u64::from(verdict.suspect);
+        self.incomplete += u64::from(verdict.incomplete);
     }
 }
 
@@ -328,6 +331,8 @@ pub struct Report {
     pub unparsed: u64,
     /// And records whose line may not be its program's.
     pub suspect: u64,
+    /// And records that say that lines of their own log are missing.
+    pub incomplete: u64,
     /// Engaged kill switches.
     pub switches: Vec<SwitchReport>,
     /// The newest entries of the ledger, oldest first.
@@ -372,6 +377,7 @@ impl Engine {
             outcomes: self.counters.outcomes,
             unparsed: self.counters.unparsed,
             suspect: self.counters.suspect,
+            incomplete: self.counters.incomplete,
             ledger_last: model.ledger_last,
             control_refused: self.counters.control_refused,
             ..Report::default()

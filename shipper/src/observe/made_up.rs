@@ -110,6 +110,7 @@ pub(crate) fn report() -> Report {
         outcomes: [1, 80, 7, 2, 10],
         unparsed: 4,
         suspect: 3,
+        incomplete: 1,
         switches: vec![SwitchReport {
             scope: "source/qurl".into(),
             mode: "Hold".into(),

@@ -112,6 +112,7 @@ impl Samples {
         }
         self.add(&table::UNPARSED, &[], report.unparsed);
         self.add(&table::SUSPECT, &[], report.suspect);
+        self.add(&table::INCOMPLETE, &[], report.incomplete);
         for state in STREAM_STATES {
             let count = report.streams.iter().filter(|stream| stream.state == state).count();
             self.add(&table::STREAMS, &[state], count as u64);

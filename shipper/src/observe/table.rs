@@ -115,6 +115,7 @@ table! {
     RECORDS = "waybill_records" Counter "" ["outcome"] "Records handed out since the start";
     UNPARSED = "waybill_unparsed" Counter "records" [] "Records whose line did not parse, since the start";
     SUSPECT = "waybill_suspect" Counter "records" [] "Records whose line may not be its program's, since the start";
+    INCOMPLETE = "waybill_source_incomplete" Counter "records" [] "Records that say that lines of their own log are missing, since the start";
     STREAMS = "waybill_streams" Gauge "" ["state"] "Streams that are known, those that ended lately not included";
     OPEN_FILES = "waybill_open_files" Gauge "" [] "Source files that are open";
     COPIES = "waybill_copies" Gauge "" [] "Files that hold what another stream has already";
