@@ -214,7 +214,7 @@ impl Receiver {
 }
 
 /// The folder of a program's modules, if the program was unpacked beside the machine's own: `ROOT/bin/PROGRAM` and `ROOT/usr/lib/…`.
-fn modules(program: Program) -> Option<PathBuf> {
+pub fn modules(program: Program) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let found = std::env::split_paths(&path).map(|dir| dir.join(program.name())).find(|path| path.exists())?;
     let libraries = found.parent()?.parent()?.join("usr/lib");
