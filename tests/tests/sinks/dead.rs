@@ -99,7 +99,8 @@ impl Side {
             Ok(self.live[0].count()? >= wanted && self.live[1].count()? >= wanted)
         })?;
         let (time, agent) = (began.elapsed(), &self.shipment.agent);
-        Ok(Cost { time, processor: agent.processor()? - processor, read: agent.read()? - read })
+        let processor = agent.processor()?.saturating_sub(processor);
+        Ok(Cost { time, processor, read: agent.read()? - read })
     }
 
     /// The dead sinks are owed everything, and what they hold of it in memory is within the bound.
