@@ -21,7 +21,7 @@ TESTS := $(basename $(notdir $(wildcard */tests/*.rs))) $(notdir $(patsubst %/ma
 SERVERS := $(filter cloudwatch elasticsearch kafka sinks syslog,$(TESTS))
 
 # Genuine programs that the tests drive.
-PROGRAMS := logrotate v2ray gzip zstd softether-common vpnserver rsyslogd syslog-ng promtool
+PROGRAMS := logrotate v2ray gzip zstd softether-common vpnserver rsyslogd syslog-ng promtool sshd sudo
 
 # Appends to the log; the totals are summed from it even when a test fails.
 tee = 2>&1 | tee -a $(LOG)
@@ -86,9 +86,9 @@ test-kind: ## the same suite on kind, for who has Docker: one control plane, two
 	else echo "SKIPPED: test-kind: $$why"; echo "test-kind: $$why" >> $(WAYBILL_SKIPS); fi
 	@$(if $(TOTAL),,scripts/totals $(LOG) $(WAYBILL_SKIPS))
 
-torture: setup build clean-run ## conservation under violence, with at least 1,000 kills
+torture: setup build clean-run ## conservation under violence: 1,000 kills at random, 500 and more at every step of every rotation
 	@WAYBILL_TORTURE_KILLS=$${WAYBILL_TORTURE_KILLS:-1000} \
-	$(CARGO) test --workspace --test torture -- --ignored --nocapture $(tee)
+	$(CARGO) test --workspace --test torture --test rotation_torture -- --ignored --nocapture $(tee)
 	@scripts/totals $(LOG) $(WAYBILL_SKIPS)
 
 bench: setup ## what framing, parsing and encoding cost; waybill parse beside rsyslog and syslog-ng

@@ -13,6 +13,7 @@ mod classify;
 mod control;
 mod ending;
 mod joining;
+mod line;
 mod pass;
 mod protect;
 mod recall;
@@ -22,6 +23,7 @@ pub mod report;
 mod retain;
 mod rotate;
 mod settle;
+mod sink_archives;
 mod succession;
 mod switches;
 
@@ -35,6 +37,7 @@ use crate::lane::track::Tracks;
 use crate::lane::{Delivery, Gate, Outlet, Settlement};
 use crate::plan::{Notice, Plan, SinkPlan};
 use crate::rotate::worker::Done;
+use crate::sink::file::archive::Listing;
 use crate::source::discover::Discovery;
 use crate::source::examine::Allowance;
 use crate::source::frame::Scratch;
@@ -82,6 +85,10 @@ pub enum Event {
     Local(Option<Switch>),
     /// The archivist did something.
     Rotated(Done),
+    /// A sink tells of its finished archives.
+    Listed(Listing),
+    /// Someone says that the clock is right.
+    ClockConfirmed,
     /// Bring everything that is under way home, until then.
     Drain(Instant),
     /// Someone wants to know.
@@ -192,8 +199,8 @@ pub struct Engine {
     blind: VecDeque<Instant>,
     /// Files that are not judged yet: someone is still writing them, or they are still to be read.
     waiting_files: HashMap<FileKey, classify::Waiting>,
-    /// Those that are still to be read, in the order in which they were met.
-    unmet: VecDeque<PathBuf>,
+    /// Those that are still to be read.
+    line: line::Line,
     /// What this turn may still read of them.
     allowance: Allowance,
     counters: report::Counters,
@@ -238,7 +245,7 @@ impl Engine {
         if store.model().node.control.len() != 16 {
             let control = StreamId::random().0.to_vec();
             let node =
-                NodeRecord { machine: setup.machine.clone(), control, created: now.wall, policy_digest: String::new() };
+                NodeRecord { machine: setup.machine.clone(), control, created: now.wall, ..NodeRecord::default() };
             store.put(Kind::NodePut(node));
         }
         let mut engine = Self {
@@ -282,7 +289,7 @@ impl Engine {
             last_turn: None,
             blind: VecDeque::new(),
             waiting_files: HashMap::new(),
-            unmet: VecDeque::new(),
+            line: line::Line::default(),
             allowance: Allowance(0),
             counters: report::Counters::default(),
             stuck: false,
@@ -342,6 +349,8 @@ impl Engine {
                 self.set_switches(now);
             }
             Event::Rotated(done) => self.rotated(done, now),
+            Event::Listed(listing) => self.list_archives(listing),
+            Event::ClockConfirmed => self.confirm_clock(now),
             Event::Drain(until) => self.draining = Some(until),
             Event::Report(answer) => {
                 // Whoever asked may have gone away meanwhile.
@@ -358,7 +367,7 @@ impl Engine {
         let due = self.reconciled.is_none_or(|at| now.mono.duration_since(at) >= every);
         let slice = self.setup.slice.unwrap_or(SLICE);
         self.allowance = Allowance(if self.draining.is_none() { slice } else { 0 });
-        if due || self.listed || !self.relook.is_empty() || !self.unmet.is_empty() {
+        if due || self.listed || !self.relook.is_empty() || !self.line.is_empty() {
             self.reconcile(due, now);
         }
         if due || self.held {
@@ -377,7 +386,7 @@ impl Engine {
         self.commit(now);
         self.hand_over();
         self.stuck = !busy;
-        busy |= !self.unmet.is_empty() && self.draining.is_none();
+        busy |= !self.line.is_empty() && self.draining.is_none();
         let next = self.reconciled.unwrap_or(now.mono) + every;
         let next = self.cursors_due.map_or(next, |due| next.min(due));
         let next = if self.held { next.min(now.mono + ending::SOON) } else { next };

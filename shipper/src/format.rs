@@ -50,6 +50,7 @@ mod v2ray_access;
 mod v2ray_dns;
 mod v2ray_error;
 mod v2ray_forgery;
+mod v2ray_panel;
 mod v2ray_usage;
 mod vis;
 
@@ -139,6 +140,8 @@ mod corpus;
 mod documented;
 #[cfg(test)]
 mod genuine;
+#[cfg(test)]
+mod growth;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]

@@ -32,6 +32,8 @@ const LETTING_GO: Duration = Duration::from_secs(3);
 
 /// A file that is not judged yet.
 pub(super) struct Waiting {
+    /// Its source.
+    pub(super) source: String,
     /// Since when.
     since: Instant,
     /// Its size when it was met, if it was there before its source.
@@ -43,8 +45,8 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    fn new(fresh: Option<u64>, now: Now) -> Self {
-        Self { since: now.mono, fresh, in_line: false, work: None }
+    fn new(source: String, fresh: Option<u64>, now: Now) -> Self {
+        Self { source, since: now.mono, fresh, in_line: false, work: None }
     }
 }
 
@@ -96,20 +98,19 @@ enum Decision {
 }
 
 impl Engine {
-    /// Takes a file up that no stream holds: at once, or behind those that were met before and are not judged yet. The order in which
-    /// files are met is the order of their lines.
+    /// Takes a file up that no stream holds: at once, or behind those of its folder that were met before and are not judged yet.
     pub(super) fn meet(&mut self, path: &Path, found: &Found, look: &Look, now: Now) {
-        if self.unmet.is_empty() && !self.allowance.is_used_up() {
+        if !self.line.holds_up(path) && !self.allowance.is_used_up() {
             return self.classify(path, found, look, now);
         }
         if self.is_judged(look) {
             return;
         }
-        let fresh = self.fresh(found, look);
-        let waiting = self.waiting_files.entry(look.key).or_insert_with(|| Waiting::new(fresh, now));
+        let (source, fresh) = self.origin(found, look);
+        let waiting = self.waiting_files.entry(look.key).or_insert_with(|| Waiting::new(source, fresh, now));
         if !waiting.in_line {
             waiting.in_line = true;
-            self.unmet.push_back(path.to_owned());
+            self.line.join(path);
         }
     }
 
@@ -121,10 +122,11 @@ impl Engine {
             || copy.is_some_and(|copy| (copy.size, copy.modified) == (look.size, look.modified))
     }
 
-    /// The size of a file that was there before its source.
-    fn fresh(&self, found: &Found, look: &Look) -> Option<u64> {
-        let source = self.plan.sources.get(found.source)?;
-        self.fresh_sources.contains(&source.name).then_some(look.size)
+    /// The source of a file, and its size if it was there before that.
+    fn origin(&self, found: &Found, look: &Look) -> (String, Option<u64>) {
+        let source = self.plan.sources.get(found.source).map(|s| s.name.clone()).unwrap_or_default();
+        let fresh = self.fresh_sources.contains(&source).then_some(look.size);
+        (source, fresh)
     }
 
     /// Says which stream a file is.
@@ -134,7 +136,10 @@ impl Engine {
             return;
         }
         let Some(root) = self.discovery.root(found.root).cloned() else { return };
-        let mut waiting = waiting.unwrap_or_else(|| Waiting::new(self.fresh(found, look), now));
+        let mut waiting = waiting.unwrap_or_else(|| {
+            let (source, fresh) = self.origin(found, look);
+            Waiting::new(source, fresh, now)
+        });
         let work = waiting.work.take().and_then(|mut work| work.goes_on(look).then_some(work));
         let opened = work.map_or_else(|| Work::begin(&root, path, look), |work| Ok(Some(work)));
         let mut work = match opened {
@@ -183,8 +188,15 @@ impl Engine {
                 self.waiting_files.insert(look.key, Waiting { in_line: false, ..waiting });
             }
             Ok(Decision::ReadOn) => {
-                self.waiting_files.insert(look.key, Waiting { in_line: true, work: Some(work), ..waiting });
-                self.unmet.push_front(path.to_owned());
+                // Only the one whose turn it is stays open.
+                let first = waiting.in_line || self.line.is_empty();
+                if first {
+                    self.line.return_to_front(path);
+                } else {
+                    self.line.join(path);
+                }
+                let work = first.then_some(work);
+                self.waiting_files.insert(look.key, Waiting { in_line: true, work, ..waiting });
             }
             Err(error) => self.cannot_use(path, look, &error.to_string(), now),
         }
@@ -534,6 +546,7 @@ impl Engine {
         let revived = record.phase != 0;
         record.phase = 0;
         record.ended = 0;
+        record.sealed = false;
         let compressed = candidate.compression != Compression::None;
         let stream = self.streams.entry(id).or_insert_with(|| Stream::new(&record, id, now.mono));
         let before = stream.key;

@@ -24,10 +24,6 @@ const GIVE_UP_AT_LAST: Duration = Duration::from_secs(600);
 const REMEMBER_NS: i64 = 7 * 86_400 * 1_000_000_000;
 const REMEMBER: usize = 4096;
 
-/// A file that is not judged yet: it will be as soon as it is read, or when someone has finished writing it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct InLine(bool);
-
 impl Engine {
     pub(super) fn end_streams(&mut self, now: Now) {
         // While a stream waits for the end of another, ends are looked at more often.
@@ -136,20 +132,24 @@ impl Engine {
         let Some(since) = self.orphans.get(&id).copied() else { return };
         let Some(record) = self.store.model().streams.get(&id).cloned() else { return };
         let age = now.mono.duration_since(since);
-        let waits = match self.may_turn_up(&record) {
-            None => age < GIVE_UP,
-            Some(InLine(true)) => true,
-            Some(InLine(false)) => age < GIVE_UP_AT_LAST,
-        };
-        if waits || age < GIVE_UP {
+        if age < GIVE_UP {
+            return;
+        }
+        // A file of the same source may still prove to hold it: soon if it is being read, or when someone has finished writing it.
+        let mut unjudged = self.waiting_files.values().filter(|file| file.source == record.source);
+        if unjudged.any(|file| file.in_line || age < GIVE_UP_AT_LAST) {
             return;
         }
         if self.owes_archived(id, &record) {
             return;
         }
         let Some(stream) = self.streams.get(&id) else { return };
-        // After its end was confirmed no one wrote to it.
-        let more = record.joined_len == 0 && stream.sure.is_none_or(|sure| self.was_blind_since(sure));
+        // After its end was confirmed no one wrote to it, and what was compressed is not written to any more.
+        let grows = record.extents.last().is_none_or(|extent| extent.compression == Compression::None.number());
+        let more = grows
+            && !record.sealed
+            && record.joined_len == 0
+            && stream.sure.is_none_or(|sure| self.was_blind_since(sure));
         let to = Position { offset: stream.size.max(record.seen).max(record.frontier.offset), ..record.frontier };
         let path = bytes_path(&record.extents.last().map(|e| e.path.clone()).unwrap_or_default());
         let mut losses = Vec::new();
@@ -185,18 +185,6 @@ impl Engine {
         }
         let record = StreamRecord { frontier: to, seen: to.offset, ..record };
         self.end(id, &record, if lost { "lost" } else { "started over or removed" }, more, now);
-    }
-
-    /// Whether a file of the same source may still prove to hold a stream that is missing, and how that will come out.
-    fn may_turn_up(&self, record: &StreamRecord) -> Option<InLine> {
-        let source = self.plan.sources.iter().position(|s| s.name == record.source);
-        let found = self.discovery.found().iter().filter(|(_, f)| Some(f.source) == source);
-        let waiting = found.filter_map(|(path, _)| {
-            let key = self.by_path.get(path)?;
-            let judged = self.by_key.contains_key(key) || self.store.model().copies.contains_key(key);
-            self.waiting_files.get(key).filter(|_| !judged)
-        });
-        waiting.map(|file| InLine(file.in_line)).max()
     }
 
     fn was_blind_since(&self, since: std::time::Instant) -> bool {

@@ -80,7 +80,7 @@ impl Engine {
             self.close_idle();
         }
         // What is still to be read may be what is missing.
-        if self.first_scan && self.reconciled.is_some() && self.unmet.is_empty() {
+        if self.first_scan && self.reconciled.is_some() && self.line.is_empty() {
             self.first_scan = false;
             self.after_first_scan(now);
         }
@@ -89,7 +89,7 @@ impl Engine {
     /// Goes on with the files that are read one after the other, as far as this turn may.
     fn meet_in_line(&mut self, displaced: &mut Vec<(FileKey, PathBuf)>, now: Now) {
         while !self.allowance.is_used_up() {
-            let Some(path) = self.unmet.pop_front() else { return };
+            let Some(path) = self.line.next() else { return };
             if let Some((found, look)) = self.look_at(&path, displaced, now) {
                 self.classify(&path, &found, &look, now);
             } else if let Some(key) = self.by_path.get(&path) {

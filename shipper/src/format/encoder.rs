@@ -110,7 +110,8 @@ impl Encoder {
         match self.kind {
             Kind::Text => text::parse(&mut record, clean.text),
             Kind::V2RayAccess | Kind::V2RayError if whole => {
-                v2ray::parse(&mut record, clean.text, &self.outbounds, &mut self.clock, &mut self.detail);
+                let clock = (&mut self.clock, frame.observed);
+                v2ray::parse(&mut record, clean.text, &self.outbounds, clock, &mut self.detail);
                 self.forgery.check(&mut record, clean.text, frame.seq);
                 self.usage.check(&record, &mut self.fan_out, &mut self.detail);
             }
@@ -139,8 +140,9 @@ impl Encoder {
                 linux_audit::parse(&mut record, clean.text, frame.offset, times, assembly, scratch, &mut self.detail);
             }
             Kind::KubernetesAudit if whole => {
+                let (members, scratch) = (&mut self.members, &mut self.scratch);
                 let (objects, detail) = (&mut self.objects, &mut self.detail);
-                kubernetes_audit::parse(&mut record, clean.text, &mut self.members, objects, detail);
+                kubernetes_audit::parse(&mut record, clean.text, members, scratch, objects, detail);
             }
             Kind::Json if whole => {
                 let (objects, detail) = (&mut self.objects, &mut self.detail);
@@ -173,6 +175,7 @@ impl Encoder {
             outcome: record.outcome,
             parsed: record.parsed,
             suspect: record.suspect.is_some(),
+            incomplete: record.integrity.is_some() && record.kind == "alert",
             dropped: false,
             time: Some(time),
         };

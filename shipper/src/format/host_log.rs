@@ -21,7 +21,18 @@ pub(super) fn parse<'a>(
     detail: &mut Vec<u8>,
 ) {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let header = syslog::parse(line, clock, observed).unwrap_or(syslog::Header { message: line, ..Default::default() });
+    if line.starts_with(b"-- ") && line.ends_with(b" --") {
+        // journalctl's own: "-- Boot 0f3a… --", "-- No entries --"
+        record.parsed = true;
+        record.name(Field::EventAction, "journal-mark");
+        record.set(Field::Message, line);
+        return;
+    }
+    let header = syslog::parse(line, clock, observed)
+        .or_else(|| {
+            syslog::untimed(line, |program| matches!(base_name(program), b"sshd" | b"sshd-session" | b"sudo" | b"su"))
+        })
+        .unwrap_or(syslog::Header { message: syslog::behind_container(line), ..Default::default() });
     if let Some(moment) = header.moment {
         (record.time, record.ambiguous) = (Some(moment.time), moment.ambiguous);
     }
@@ -31,7 +42,7 @@ pub(super) fn parse<'a>(
     if let Some(pid) = header.pid {
         record.set_checked(Field::ProcessPid, pid);
     }
-    let mut message = header.message;
+    let mut message = behind_kernel(header.message);
     let mut folded = syslog::repeated(message);
     if let Some((count, inside)) = syslog::unfolded(message) {
         (folded, message) = (Some(count), inside);
@@ -95,8 +106,23 @@ pub(super) fn parse<'a>(
     }
 }
 
-/// `sshd` of `/usr/sbin/sshd` and of `sshd(pam_unix)`.
+/// What follows `kernel: [  970.699396] `, which some set-ups put between a program's tag and its message.
+fn behind_kernel(message: &[u8]) -> &[u8] {
+    let Some(rest) = message.strip_prefix(b"kernel:") else { return message };
+    let rest = rest.trim_ascii_start();
+    let Some(end) = memchr::memchr(b']', &rest[..rest.len().min(24)]).filter(|_| rest.starts_with(b"[")) else {
+        return message;
+    };
+    let rest = &rest[end + 1..];
+    rest.strip_prefix(b":").unwrap_or(rest).trim_ascii_start()
+}
+
+/// `sshd` of `/usr/sbin/sshd`, of `sshd(pam_unix)`, and of the units `ssh.service` and `sshd@…service`.
 fn base_name(program: &[u8]) -> &[u8] {
+    if let Some(unit) = program.strip_suffix(b".service") {
+        let name = &unit[..memchr::memchr(b'@', unit).unwrap_or(unit.len())];
+        return if name == b"ssh" { b"sshd" } else { name };
+    }
     let end = memchr::memchr(b'(', program).filter(|at| *at > 0).unwrap_or(program.len());
     let name = &program[..end];
     memchr::memrchr(b'/', name).map_or(name, |at| &name[at + 1..])

@@ -3,6 +3,8 @@
 //! A request gives one event a stage; `event.id` is the same for all of them. Request and response bodies are never taken into
 //! fields: they are in `event.original`, and gone if the source does not keep it.
 //!
+//! What others make of the events (lists, Azure's exports, Google's records) is read in [`hosted`].
+//!
 //! The entries of `sourceIPs` but the last are what the client claimed (`X-Forwarded-For`), so the last one is the source.
 
 use super::address::{Endpoint, Version};
@@ -12,6 +14,8 @@ use super::record::{Field, Record, Side};
 use super::scan::{Type, Value};
 use super::settings::Outcome::{self, Allow, Deny, Error};
 use super::time::rfc3339;
+
+mod hosted;
 
 /// So many groups, claimed addresses and annotations of one request are taken.
 const MOST: usize = 64;
@@ -28,14 +32,41 @@ pub(super) fn parse<'a>(
     record: &mut Record<'a>,
     line: &'a [u8],
     members: &mut Members,
+    scratch: &'a mut Vec<u8>,
     objects: &mut Vec<u8>,
     detail: &mut Vec<u8>,
 ) {
     record.escaped = true;
-    record.parsed = fill(record, line, members, objects, detail).is_some();
+    record.parsed = fill(record, line, members, scratch, objects, detail).is_some();
 }
 
 fn fill<'a>(
+    record: &mut Record<'a>,
+    line: &'a [u8],
+    members: &mut Members,
+    scratch: &'a mut Vec<u8>,
+    objects: &mut Vec<u8>,
+    detail: &mut Vec<u8>,
+) -> Option<()> {
+    members.read(line)?;
+    if let Some(list) = hosted::list(line, members) {
+        return match list {
+            hosted::List::One(item) => event(record, &line[item.span], members, objects, detail),
+            hosted::List::Many(count) => hosted::many(record, line, members, count, detail),
+        };
+    }
+    if hosted::google(record, line, members, detail).is_some() {
+        return Some(());
+    }
+    if hosted::azure(line, members, &mut *scratch) {
+        let inside: &'a [u8] = scratch;
+        return event(record, inside, members, objects, detail);
+    }
+    event(record, line, members, objects, detail)
+}
+
+/// Reads one event.
+fn event<'a>(
     record: &mut Record<'a>,
     line: &'a [u8],
     members: &mut Members,
@@ -43,10 +74,12 @@ fn fill<'a>(
     detail: &mut Vec<u8>,
 ) -> Option<()> {
     members.read(line)?;
-    let kind = members.take_text(line, b"kind")?;
-    let version = members.take_text(line, b"apiVersion")?;
-    if kind != b"Event" || !version.starts_with(b"audit.k8s.io/") {
-        return None;
+    match (members.take_text(line, b"kind"), members.take_text(line, b"apiVersion")) {
+        (Some(b"Event"), Some(version)) if version.starts_with(b"audit.k8s.io/") => {}
+        // What was an item of a list says neither.
+        (None, None)
+            if [&b"auditID"[..], b"stage", b"requestURI"].iter().all(|name| members.get(line, name).is_some()) => {}
+        _ => return None,
     }
     record.types = "\"info\"";
     record.category = "\"configuration\"";

@@ -1,8 +1,10 @@
-//! The Linux audit log: `audit.log` of auditd 2.x to 4.x, raw or enriched, the same lines behind a syslog header, and those that
-//! the kernel itself logs where no daemon listens.
+//! The Linux audit log: `audit.log` of auditd 2.x to 4.x, raw or enriched, the same lines behind a syslog header, those that the
+//! kernel itself logs where no daemon listens, those that journald passes on, and what `ausearch` makes of them.
 //!
 //! ```text
-//! [ "node=" name SP ] "type=" TYPE SP [ "msg=" ] "audit(" seconds "." milliseconds ":" serial ")" [ ":" ] SP fields
+//! [ "node=" name SP ] "type=" TYPE SP [ "msg=" ] "audit(" stamp ")" [ SP ] [ ":" ] SP fields
+//! stamp = seconds "." milliseconds ":" serial          ausearch -i: a local date, such as 11/21/2026 22:57:09.995:621
+//! "audit[" pid "]: " TYPE SP fields                     journald: behind a header, without time and serial of its own
 //! ```
 //!
 //! An event is several lines of one node, time and serial. Each line is a record of its own, with `event.id` in common; the record
@@ -28,6 +30,7 @@ mod fields;
 mod flood;
 mod found;
 mod integrity;
+mod packet;
 mod socket;
 mod types;
 
@@ -35,15 +38,65 @@ mod types;
 struct Head<'a> {
     node: Option<&'a [u8]>,
     kind: &'a [u8],
-    /// `seconds.milliseconds:serial`
-    stamp: &'a [u8],
-    time: i64,
-    serial: &'a [u8],
+    /// Journald leaves it out.
+    stamp: Option<Stamp<'a>>,
     fields: &'a [u8],
 }
 
+/// When a record was written, and its number.
+struct Stamp<'a> {
+    /// `seconds.milliseconds:serial`, if the line has it so.
+    text: Option<&'a [u8]>,
+    time: i64,
+    serial: &'a [u8],
+    ambiguous: bool,
+}
+
+impl<'a> Stamp<'a> {
+    fn read(text: &'a [u8], clock: &mut Clock) -> Option<Self> {
+        let colon = memchr::memrchr(b':', text)?;
+        let (time, serial) = (&text[..colon], &text[colon + 1..]);
+        if !(1..=10).contains(&serial.len()) || !serial.iter().all(u8::is_ascii_digit) {
+            return None;
+        }
+        if memchr::memchr(b'.', time).is_some_and(|dot| time.len() == dot + 4 && dot <= 11)
+            && let Some(time) = epoch(time)
+        {
+            return Some(Self { text: Some(text), time, serial, ambiguous: false });
+        }
+        let moment = clock.written(time)?;
+        Some(Self { text: None, time: moment.time, serial, ambiguous: moment.ambiguous })
+    }
+
+    fn id(&self, node: Option<&[u8]>) -> Id {
+        let node = node.map_or(0, xxhash_rust::xxh3::xxh3_64);
+        let serial = std::str::from_utf8(self.serial).ok().and_then(|digits| digits.parse().ok()).unwrap_or_default();
+        Id { node, time: self.time, serial }
+    }
+
+    /// Appends `seconds.milliseconds:serial`.
+    fn write(&self, out: &mut Vec<u8>) {
+        match self.text {
+            Some(text) => out.extend_from_slice(text),
+            None => {
+                let milliseconds = self.time.div_euclid(1_000_000);
+                out.extend_from_slice(itoa::Buffer::new().format(milliseconds.div_euclid(1000)).as_bytes());
+                let rest = milliseconds.rem_euclid(1000);
+                out.extend([
+                    b'.',
+                    b'0' + (rest / 100) as u8,
+                    b'0' + (rest / 10 % 10) as u8,
+                    b'0' + (rest % 10) as u8,
+                    b':',
+                ]);
+                out.extend_from_slice(self.serial);
+            }
+        }
+    }
+}
+
 impl<'a> Head<'a> {
-    fn read(text: &'a [u8]) -> Option<Self> {
+    fn read(text: &'a [u8], clock: &mut Clock) -> Option<Self> {
         let (node, rest) = match text.strip_prefix(b"node=") {
             Some(rest) => {
                 let end = memchr::memchr(b' ', rest)?;
@@ -51,55 +104,65 @@ impl<'a> Head<'a> {
             }
             None => (None, text),
         };
-        let rest = rest.strip_prefix(b"type=")?;
-        let end = memchr::memchr(b' ', rest).filter(|end| (1..=40).contains(end))?;
-        let (kind, rest) = (&rest[..end], &rest[end + 1..]);
+        let (kind, rest) = match rest.strip_prefix(b"type=") {
+            Some(rest) => {
+                let end = memchr::memchr(b' ', rest).filter(|end| (1..=40).contains(end))?;
+                (&rest[..end], &rest[end + 1..])
+            }
+            // Some plugins leave the type out.
+            None => (&b"UNKNOWN"[..], rest),
+        };
         let rest = rest.strip_prefix(b"msg=").unwrap_or(rest).strip_prefix(b"audit(")?;
         let end = rest.iter().take(64).position(|byte| *byte == b')')?;
         let (stamp, rest) = (&rest[..end], &rest[end + 1..]);
-        let colon = memchr::memchr(b':', stamp)?;
-        let (time, serial) = (&stamp[..colon], &stamp[colon + 1..]);
-        let digits = (1..=10).contains(&serial.len()) && serial.iter().all(u8::is_ascii_digit);
-        let named = kind.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_[]".contains(byte));
-        if !digits || !named || memchr::memchr(b'.', time).is_none_or(|dot| time.len() != dot + 4 || dot > 11) {
+        if !kind.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_[]".contains(byte)) {
             return None;
         }
-        let fields = rest.strip_prefix(b":").unwrap_or(rest);
-        Some(Self { node, kind, stamp, time: epoch(time)?, serial, fields })
+        let stamp = Some(Stamp::read(stamp, clock)?);
+        let fields = rest.strip_prefix(b":").or_else(|| rest.strip_prefix(b" :")).unwrap_or(rest);
+        Some(Self { node, kind, stamp, fields })
     }
 
-    fn id(&self) -> Id {
-        let node = self.node.map_or(0, xxhash_rust::xxh3::xxh3_64);
-        let serial = std::str::from_utf8(self.serial).ok().and_then(|digits| digits.parse().ok()).unwrap_or_default();
-        Id { node, time: self.time, serial }
+    /// `TYPE fields`, as journald passes them on. Only known types count.
+    fn passed_on(text: &'a [u8]) -> Option<Self> {
+        let end = memchr::memchr(b' ', text).filter(|end| *end <= 40)?;
+        let (kind, fields) = text.split_at(end);
+        types::find(kind).filter(|_| kind.first().is_some_and(u8::is_ascii_uppercase))?;
+        Some(Self { node: None, kind, stamp: None, fields })
     }
 }
 
-/// Programs that write records, or pass them on, under a header of syslog.
-const WRITERS: [&[u8]; 6] = [b"kernel", b"audit", b"auditd", b"audispd", b"audisp-syslog", b"augenrules"];
+/// Whether a program writes records, or passes them on, under a header of syslog. Those who read `audit.log` into syslog name their
+/// tag after it: `tag_audit_log`, `audisp-syslog`.
+fn is_writer(program: &[u8]) -> bool {
+    program == b"kernel" || program == b"augenrules" || program == b"audispd" || {
+        let has = |part: &[u8]| memchr::memmem::find(program, part).is_some();
+        has(b"audit") || has(b"audisp")
+    }
+}
 
-/// What the audit system wrote of a line, without what syslog and the kernel put before it. What other programs say is not looked
-/// at, because their clients choose the words.
-fn own<'a>(line: &'a [u8], (clock, observed): (&mut Clock, i64)) -> Option<(&'a [u8], Option<i64>)> {
-    if line.starts_with(b"type=") || line.starts_with(b"node=") {
-        return Some((line, None));
+/// What the audit system wrote of a line, without what syslog and the kernel put before it, and what stood there. What other programs
+/// say is not looked at, because their clients choose the words.
+fn own<'a>(line: &'a [u8], (clock, observed): (&mut Clock, i64)) -> (Option<&'a [u8]>, syslog::Header<'a>) {
+    let none = syslog::Header { message: line, ..Default::default() };
+    if [&b"type="[..], b"node=", b"audit("].iter().any(|begin| line.starts_with(begin)) {
+        return (Some(line), none);
     }
-    let (known, message, time) = match syslog::parse(line, clock, observed) {
-        Some(header) if WRITERS.contains(&header.program) => {
-            (true, header.message, header.moment.map(|moment| moment.time))
-        }
-        Some(_) => return None,
-        None => (false, line, None),
+    let (known, header) = match syslog::parse(line, clock, observed) {
+        Some(header) if is_writer(header.program) => (true, header),
+        Some(header) if !header.program.is_empty() || header.host.is_some() => return (None, header),
+        _ => (false, none),
     };
-    // The kernel's own time: "[   12.345678] ".
-    let message = match message.strip_prefix(b"[").and_then(|inside| Some((inside, memchr::memchr(b']', inside)?))) {
-        Some((inside, end)) if end < 24 => inside[end + 1..].trim_ascii_start(),
-        _ => message,
-    };
+    let message = syslog::behind_uptime(header.message).unwrap_or(header.message).trim_ascii_start();
     match message.strip_prefix(b"audit: ") {
-        Some(message) => Some((message, time)),
-        None => known.then_some((message, time)),
+        Some(message) => (Some(message), header),
+        None => (known.then_some(message), header),
     }
+}
+
+/// What `ausearch` prints between events.
+fn is_separator(line: &[u8]) -> bool {
+    line == b"----" || line == b"<no matches>" || line.starts_with(b"time->")
 }
 
 /// Reads a line.
@@ -114,15 +177,24 @@ pub(super) fn parse<'a>(
 ) {
     assembly.begin(offset);
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let Some((message, time)) = own(line, times) else { return };
-    let Some(head) = Head::read(message) else {
-        record.time = time;
-        integrity::kernel(record, message, detail);
+    let (clock, observed) = times;
+    let (message, header) = own(line, (&mut *clock, observed));
+    if let Some(moment) = header.moment {
+        (record.time, record.ambiguous) = (Some(moment.time), moment.ambiguous);
+    }
+    let head = message.and_then(|message| {
+        let passed_on = || (header.program == b"audit").then(|| Head::passed_on(message)).flatten();
+        Head::read(message, clock).or_else(passed_on)
+    });
+    let Some(head) = head else {
+        other(record, message, &header, line, detail);
         return;
     };
     let kind = types::find(head.kind);
     record.parsed = true;
-    record.time = Some(head.time);
+    if let Some(stamp) = &head.stamp {
+        (record.time, record.ambiguous) = (Some(stamp.time), stamp.ambiguous);
+    }
     record.set(Field::EventCode, kind.map_or(head.kind, |kind| kind.name.as_bytes()));
     record.set(Field::EventAction, kind.map_or(head.kind, |kind| kind.action.as_bytes()));
     if let Some(kind) = kind {
@@ -130,26 +202,29 @@ pub(super) fn parse<'a>(
     }
     scratch.clear();
     let mut found = Found::default();
-    if let Some(node) = head.node {
-        scratch.extend_from_slice(node);
-        scratch.push(b':');
-        scratch.extend_from_slice(head.stamp);
+    if let Some(stamp) = &head.stamp {
+        if let Some(node) = head.node {
+            scratch.extend_from_slice(node);
+            scratch.push(b':');
+        }
+        stamp.write(scratch);
         found.set(Key::EventId, Text::Scratch(0, scratch.len()));
-    } else {
-        found.set(Key::EventId, Text::Line(head.stamp));
     }
     let (main, enriched) = divide(head.fields);
     let mut waybill = Object::member_after(detail, "audit");
     if let Some(node) = head.node {
         waybill.text("node", node);
     }
-    waybill.value("serial").extend_from_slice(trimmed(head.serial));
+    if let Some(stamp) = &head.stamp {
+        waybill.value("serial").extend_from_slice(trimmed(stamp.serial));
+    }
     detail::fields(&mut waybill, main, is_execve(kind), &mut found, scratch);
     detail::names(&mut waybill, enriched, &mut found);
     socket::address(&mut found, scratch);
-    let id = head.id();
-    if kind.is_none_or(|kind| kind.number == 1006 || (1300..2000).contains(&kind.number)) {
-        assemble(record, kind, id, assembly, &mut found, scratch, &mut waybill);
+    if let Some(stamp) = &head.stamp
+        && kind.is_none_or(|kind| kind.number == 1006 || (1300..2000).contains(&kind.number))
+    {
+        assemble(record, kind, stamp.id(head.node), assembly, &mut found, scratch, &mut waybill);
     }
     let scratch: &'a [u8] = scratch;
     fill(record, kind, &found, scratch);
@@ -158,7 +233,7 @@ pub(super) fn parse<'a>(
         let text = |key: Key| found.get(key, scratch).unwrap_or_default();
         let table = text(Key::Table).split(|byte| *byte == b':').next().unwrap_or_default();
         let texts = [text(Key::Comm), table, text(Key::Family), text(Key::Op)];
-        let fate = assembly.flood.count(texts, head.time);
+        let fate = assembly.flood.count(texts, record.time.unwrap_or(observed));
         record.noise = fate == flood::Fate::Repeats;
         detail::netfilter(&mut waybill, &found, scratch, fate);
     }
@@ -170,6 +245,35 @@ pub(super) fn parse<'a>(
         && let Some(text) = found.get(Key::Nested, scratch)
     {
         record.set(Field::Message, text);
+    }
+}
+
+/// Reads a line that is no audit record: what the kernel and the daemons say about the log, a packet that a rule logged, a separator,
+/// or, if only its header is understood, another program's message.
+fn other<'a>(
+    record: &mut Record<'a>,
+    message: Option<&'a [u8]>,
+    header: &syslog::Header<'a>,
+    line: &'a [u8],
+    detail: &mut Vec<u8>,
+) {
+    if let Some(message) = message {
+        integrity::kernel(record, message, detail);
+        if record.parsed || (header.program == b"kernel" && packet::parse(record, message, detail)) {
+            return;
+        }
+    }
+    if is_separator(line) {
+        record.parsed = true;
+        record.set(Field::Message, line);
+    } else if header.host.is_some() && !header.program.is_empty() {
+        record.parsed = true;
+        record.dataset = "syslog";
+        record.set(Field::SyslogAppname, header.program);
+        record.set(Field::Message, header.message);
+    }
+    if let Some(host) = header.host.filter(|_| record.parsed) {
+        record.set(Field::SyslogHostname, host);
     }
 }
 
@@ -325,14 +429,17 @@ fn user<'a>(record: &mut Record<'a>, kind: Option<&Type>, found: &Found<'a>, scr
         return;
     }
     if let Some(id) = login.or(own) {
-        record.set(Field::UserId, id);
+        // `ausearch -i` prints the name in place of the number.
+        let field = if id.iter().all(u8::is_ascii_digit) { Field::UserId } else { Field::UserName };
+        record.set(field, id);
     }
     let name = if login.is_some() { Key::LoginName } else { Key::UserName };
     if let Some(name) = found.get(name, scratch).filter(|name| is_name(name)) {
         record.set(Field::UserName, name);
     }
     if let Some(id) = found.get(Key::Euid, scratch).or(own.filter(|_| login.is_some())) {
-        record.set(Field::UserEffectiveId, id);
+        let field = if id.iter().all(u8::is_ascii_digit) { Field::UserEffectiveId } else { Field::UserEffectiveName };
+        record.set(field, id);
     }
     if let Some(account) = account {
         record.set(Field::UserTargetName, account);

@@ -260,7 +260,11 @@ fn pairs<'a>(record: &mut Record<'a>, text: &'a [u8], waybill: &mut Object<'_>) 
     let mut rest = text.trim_ascii_start();
     for key in [&b"logname"[..], b"uid", b"euid", b"tty", b"ruser", b"rhost"] {
         let Some(behind) = rest.strip_prefix(key).and_then(|rest| rest.strip_prefix(b"=")) else { continue };
-        let end = memchr::memchr(b' ', behind).unwrap_or(behind.len());
+        let end = match key {
+            // What a client calls himself may hold a host of its own: the last one in front of the user counts.
+            b"ruser" => ruser_end(record, behind),
+            _ => memchr::memchr(b' ', behind).unwrap_or(behind.len()),
+        };
         let (value, behind) = behind.split_at(end);
         rest = behind.trim_ascii_start();
         match key {
@@ -276,6 +280,17 @@ fn pairs<'a>(record: &mut Record<'a>, text: &'a [u8], waybill: &mut Object<'_>) 
     if let Some(name) = rest.strip_prefix(b"user=") {
         record.set(Field::UserName, name.trim_ascii_end());
     }
+}
+
+/// Where the value of `ruser=` ends: before the last ` rhost=` in front of ` user=`. Several of them are ambiguous.
+fn ruser_end(record: &mut Record<'_>, text: &[u8]) -> usize {
+    let front = split(text, b" user=").map_or(text, |(front, _)| front);
+    let first = memchr::memmem::find(front, b" rhost=");
+    let last = memchr::memmem::rfind(front, b" rhost=");
+    if first != last {
+        record.suspect = Some("ambiguous");
+    }
+    last.or_else(|| memchr::memchr(b' ', text)).unwrap_or(text.len())
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Takes colours and secrets out of a line before it is parsed, so that no field can carry a secret.
 //!
 //! What V2Ray and Xray print of credentials: the userinfo of a URL that the HTTP inbound was asked for, and the user id of a
-//! refused VLESS request (Xray 26.3.27), which may be a customer's key with one digit wrong. A secret becomes `***`, and 24 bits
+//! refused VLESS request (Xray 26.3.27), which may be a customer's key with one digit wrong; and the password that x-ui prints when
+//! it refuses a login. A secret becomes `***`, and 24 bits
 //! of its hash are kept: enough to see that two secrets are the same, too little to confirm a guess.
 
 use memchr::memmem::Finder;
@@ -9,11 +10,20 @@ use xxhash_rust::xxh3::xxh3_64;
 
 const MASK: &[u8] = b"***";
 
+/// Where a secret begins and ends.
+type Place = (usize, usize);
+
+/// How the first secret of a kind is found, at or behind a place.
+type Find = fn(&Cleaner, &[u8], usize) -> Option<Place>;
+
+const KINDS: [Find; 3] = [Cleaner::next_password, Cleaner::next_id, Cleaner::next_refused];
+
 /// The buffers for lines that have to be changed.
 #[derive(Debug)]
 pub(super) struct Cleaner {
     slashes: Finder<'static>,
     user_id: Finder<'static>,
+    panel: Finder<'static>,
     plain: Vec<u8>,
     redacted: Vec<u8>,
     secrets: Vec<u32>,
@@ -34,6 +44,7 @@ impl Cleaner {
         Self {
             slashes: Finder::new("//"),
             user_id: Finder::new("request user id: "),
+            panel: Finder::new("wrong username"),
             plain: Vec::new(),
             redacted: Vec::new(),
             secrets: Vec::new(),
@@ -49,16 +60,23 @@ impl Cleaner {
         } else {
             line
         };
-        if self.slashes.find(text).is_none() && self.user_id.find(text).is_none() {
+        if [&self.slashes, &self.user_id, &self.panel].iter().all(|mark| mark.find(text).is_none()) {
             return Clean { text, original: line, secrets: &[] };
         }
         self.redacted.clear();
         let mut from = 0;
-        while let Some((start, end)) = self.next_secret(text, from) {
+        let mut next = KINDS.map(|find| find(self, text, 0));
+        while let Some((start, end)) = next.iter().flatten().min().copied() {
             self.redacted.extend_from_slice(&text[from..start]);
             self.redacted.extend_from_slice(MASK);
             self.secrets.push((xxh3_64(&text[start..end]) & 0x00ff_ffff) as u32);
             from = end;
+            // What is found further on, or nowhere, is not looked for again: a line can hold many secrets.
+            for (place, find) in next.iter_mut().zip(KINDS) {
+                if place.is_some_and(|(start, _)| start < from) {
+                    *place = find(self, text, from);
+                }
+            }
         }
         if self.secrets.is_empty() {
             return Clean { text, original: line, secrets: &[] };
@@ -67,22 +85,33 @@ impl Cleaner {
         Clean { text: &self.redacted, original: &self.redacted, secrets: &self.secrets }
     }
 
-    /// The first secret at or behind `from`.
-    fn next_secret(&self, text: &[u8], from: usize) -> Option<(usize, usize)> {
-        let password = self.next_password(text, from);
-        let id = self.user_id.find(&text[from..]).and_then(|at| {
+    /// The user id that was refused.
+    fn next_id(&self, text: &[u8], mut from: usize) -> Option<Place> {
+        while let Some(at) = self.user_id.find(&text[from..]) {
             let start = from + at + self.user_id.needle().len();
             let end = token_end(text, start);
-            (end > start).then_some((start, end))
-        });
-        match (password, id) {
-            (Some(left), Some(right)) => Some(left.min(right)),
-            (left, right) => left.or(right),
+            if end > start {
+                return Some((start, end));
+            }
+            from = start;
         }
+        None
+    }
+
+    /// The password in `wrong username or password: "user" "password"` and in `wrong username: "user", password: "password"`. The
+    /// user's name may hold quotes: rather too much is taken than too little.
+    fn next_refused(&self, text: &[u8], from: usize) -> Option<Place> {
+        let mark = from + self.panel.find(&text[from..])? + self.panel.needle().len();
+        let rest = &text[mark..];
+        let divider: &[u8] = if rest.starts_with(b" or password: ") { b"\" \"" } else { b"password: \"" };
+        let start = memchr::memmem::find(rest, divider)? + divider.len();
+        let behind = &rest[start..];
+        let end = memchr::memmem::rfind(behind, b"\", IP").or_else(|| memchr::memrchr(b'"', behind))?;
+        (end > 0).then_some((mark + start, mark + start + end))
     }
 
     /// The password in `//user:password@`.
-    fn next_password(&self, text: &[u8], mut from: usize) -> Option<(usize, usize)> {
+    fn next_password(&self, text: &[u8], mut from: usize) -> Option<Place> {
         while let Some(at) = self.slashes.find(&text[from..]) {
             let start = from + at + 2;
             let end = text[start..]
@@ -147,6 +176,28 @@ mod tests {
         assert_eq!(secrets.len(), 3);
         assert_eq!(cleaned("//other:secret@c.test").2[0], secrets[0]);
         assert!(secrets.iter().all(|secret| *secret < 1 << 24));
+    }
+
+    #[test]
+    fn a_refused_password_of_a_panel_is_masked() {
+        for (line, masked) in [
+            (
+                r#"INFO - wrong username or password: "bob" "geheim""#,
+                r#"INFO - wrong username or password: "bob" "***""#,
+            ),
+            (
+                r#"INFO - wrong username or password: "bob" "ge" heim", IP: 192.0.2.7"#,
+                r#"INFO - wrong username or password: "bob" "***", IP: 192.0.2.7"#,
+            ),
+            (
+                r#"WARNING - wrong username: "bob", password: "geheim", IP: "192.0.2.7""#,
+                r#"WARNING - wrong username: "bob", password: "***", IP: "192.0.2.7""#,
+            ),
+            ("wrong username", "wrong username"),
+            (r#"wrong username or password: "bob" """#, r#"wrong username or password: "bob" """#),
+        ] {
+            assert_eq!(cleaned(line).0, masked);
+        }
     }
 
     #[test]

@@ -99,6 +99,7 @@ impl Settings {
 
 /// What became of a frame.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "facts about a record that do not exclude each other")]
 pub struct Verdict {
     /// The record's outcome, if the line has one.
     pub outcome: Option<Outcome>,
@@ -106,6 +107,8 @@ pub struct Verdict {
     pub parsed: bool,
     /// The line may not be what the program meant to write.
     pub suspect: bool,
+    /// The line says that lines of its own log are missing, or may be: `waybill.integrity` of an alert.
+    pub incomplete: bool,
     /// A rule dropped the record; nothing was written.
     pub dropped: bool,
     /// The record's `@timestamp`, in nanoseconds since 1970 UTC.

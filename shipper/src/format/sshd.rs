@@ -18,11 +18,13 @@ const NETWORK: &str = "\"network\"";
 const SESSION: &str = "\"session\"";
 
 /// What PAM says when it refuses.
-const REASONS: [&[u8]; 9] = [
+const REASONS: [&[u8]; 11] = [
     b"authentication failure",
     b"authentication error",
     b"authentication failed",
     b"user not known to the underlying authentication module",
+    b"unknown user",
+    b"no account present for user",
     b"permission denied",
     b"user account has expired",
     b"user account is locked",
@@ -230,8 +232,9 @@ impl<'a> Reader<'_, 'a> {
         if rest.len() == text.len() || !REASONS.iter().any(|known| reason.eq_ignore_ascii_case(known)) {
             return None;
         }
-        let rest = match memchr::memmem::rfind(rest, b" via ") {
-            Some(at) if is_host(&rest[at + 5..]) && reason.eq_ignore_ascii_case(REASONS[0]) => &rest[..at],
+        // Apple's names its own end too: "for U from H via ADDRESS".
+        let rest = match rsplit(rest, b" via ") {
+            Some((before, own)) if super::address::Version::of(own).is_some() => before,
             _ => rest,
         };
         self.record.set(Field::EventReason, reason);

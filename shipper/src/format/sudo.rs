@@ -271,7 +271,8 @@ fn signed(text: &[u8]) -> Option<Switched<'_>> {
 /// `alice to root on /dev/pts/0`, `BAD SU alice to root on /dev/ttyp0`
 fn bsd(text: &[u8]) -> Option<Switched<'_>> {
     let rest = text.strip_prefix(b"BAD SU ");
-    let (who, tty) = rsplit(rest.unwrap_or(text), b" on /dev/")?;
+    // FreeBSD leaves the folder out, but only where it refuses.
+    let (who, tty) = rsplit(rest.unwrap_or(text), b" on /dev/").or_else(|| rsplit(rest?, b" on "))?;
     let (by, target) = rsplit(who, b" to ")?;
     (!by.contains(&b' ')).then_some((rest.is_some(), by, target, tty))
 }

@@ -1,7 +1,8 @@
 //! What syslog daemons, journald and container runtimes put before a program's message.
 //!
 //! Read are RFC 3164 (with or without priority, year, fraction of a second), RFC 5424, the ISO 8601 headers of newer rsyslog,
-//! what `journalctl -o short…` prints, and the headers of `BusyBox`, FreeBSD, `OpenWrt` and Solaris, which name facility and level.
+//! what `journalctl` prints in its short forms, the headers of `BusyBox`, FreeBSD, `OpenWrt`, Solaris and AIX, which name facility and
+//! level, those that a relay put before another one, and what OpenSSH on Windows writes.
 //! A header ends before the first byte that a program's client could have chosen, and nothing behind that end is looked at.
 
 use super::time::{Clock, Moment, epoch};
@@ -27,22 +28,65 @@ pub(super) fn parse<'a>(line: &'a [u8], clock: &mut Clock, observed: i64) -> Opt
         Some(rest) => (true, rest),
         None => (false, behind_container(line)),
     };
-    if prioritised && let Some(rest) = rest.strip_prefix(b"1 ") {
+    if let Some(rest) = rest.strip_prefix(b"1 ")
+        && (prioritised || is_iso(rest))
+    {
         return rfc5424(rest, clock);
     }
-    match time(rest, clock, observed) {
-        Some((moment, rest)) => {
-            let moment = Some(moment);
-            Some(
-                tagged(rest).map_or(Header { moment, message: rest, ..Header::default() }, |header| Header {
-                    moment,
-                    ..header
-                }),
-            )
-        }
-        // Without a time only a tag right at the beginning counts.
-        None => tag(rest),
+    if let Some((moment, rest)) = time(rest, clock, observed) {
+        let rest = behind_runtime(rest);
+        let header = tagged(rest).or_else(|| relayed(rest, clock, observed)).or_else(|| tagged(behind_zone(rest)));
+        let header = header.unwrap_or(Header { message: rest, ..Header::default() });
+        return Some(Header { moment: header.moment.or(Some(moment)), ..header });
     }
+    if let Some(rest) = behind_uptime(rest) {
+        return tagged(rest);
+    }
+    // Without a time only a tag right at the beginning counts, or a host behind a priority.
+    tag(rest).or_else(|| prioritised.then(|| tagged(rest)).flatten()).or_else(|| windows(rest, clock, observed))
+}
+
+/// Reads `host program[pid]: message`, which journald's readers and some relays write, of a program that `knows` says is one of
+/// the format's own: without a time nothing else tells a header from a message.
+pub(super) fn untimed(line: &[u8], knows: impl Fn(&[u8]) -> bool) -> Option<Header<'_>> {
+    // sshd's own "User NAME from …": NAME is the client's.
+    if line.starts_with(b"User ") {
+        return None;
+    }
+    tagged(line).filter(|header| header.host.is_some() && header.pid.is_some() && knows(header.program))
+}
+
+/// Whether a text begins with `2026-11-21T`.
+fn is_iso(text: &[u8]) -> bool {
+    text.get(4) == Some(&b'-') && text.get(7) == Some(&b'-') && text.get(10) == Some(&b'T')
+}
+
+/// What follows the mark of a container's runtime behind its time.
+fn behind_runtime(text: &[u8]) -> &[u8] {
+    [&b"stdout F "[..], b"stderr F "].iter().find_map(|mark| text.strip_prefix(*mark)).unwrap_or(text)
+}
+
+/// What follows the seconds since the start, `[   12.345678] `: the kernel's, and `journalctl -o short-monotonic`'s.
+pub(super) fn behind_uptime(text: &[u8]) -> Option<&[u8]> {
+    let inside = text.strip_prefix(b"[")?.trim_ascii_start();
+    let end = inside.iter().take(24).position(|byte| !byte.is_ascii_digit() && *byte != b'.').filter(|end| *end > 0)?;
+    inside[end..].strip_prefix(b"] ")
+}
+
+/// `sender time host program[pid]: message`: a relay put its own time and the sender's name before the sender's header.
+fn relayed<'a>(text: &'a [u8], clock: &mut Clock, observed: i64) -> Option<Header<'a>> {
+    let (host, rest) = host(text)?;
+    let (moment, rest) = time(rest, clock, observed)?;
+    let header = tagged(rest)?;
+    Some(Header { moment: Some(moment), host: header.host.or(Some(host)), ..header })
+}
+
+/// `5108 2026-11-21 14:22:33.123 message`, in the files of OpenSSH on Windows.
+fn windows<'a>(text: &'a [u8], clock: &mut Clock, observed: i64) -> Option<Header<'a>> {
+    let (pid, rest) = digits(text)?;
+    let rest = rest.strip_prefix(b" ")?;
+    let (moment, message) = (rest.get(4) == Some(&b'-')).then(|| time(rest, clock, observed))??;
+    Some(Header { moment: Some(moment), pid: Some(pid), message, ..Header::default() })
 }
 
 /// What follows `message repeated N times: [ ` up to `]`, and N: rsyslog's folding.
@@ -71,7 +115,7 @@ fn priority(line: &[u8]) -> Option<&[u8]> {
 }
 
 /// What follows `name  | ` of docker compose, or `[pod/name/container] ` of kubectl.
-fn behind_container(line: &[u8]) -> &[u8] {
+pub(super) fn behind_container(line: &[u8]) -> &[u8] {
     if line.starts_with(b"[pod/") {
         return memchr::memmem::find(line, b"] ").map_or(line, |at| &line[at + 2..]);
     }
@@ -102,6 +146,10 @@ fn time<'a>(text: &'a [u8], clock: &mut Clock, observed: i64) -> Option<(Moment,
     if let Some(moment) = clock.rfc3339(token) {
         return Some((moment, rest));
     }
+    if token.len() == 10 && token[4] == b'/' {
+        let (moment, length) = clock.slashed(text)?;
+        return Some((moment, text[length..].strip_prefix(b" ")?));
+    }
     if token.len() == 10 && token[4] == b'-' {
         let next = end + 1 + memchr::memchr(b' ', rest)?;
         let moment = clock.rfc3339(&text[..next])?;
@@ -126,10 +174,11 @@ fn behind_weekday(text: &[u8]) -> (bool, &[u8]) {
     }
 }
 
-/// journalctl -o short-full prints the zone's abbreviation, in which the time is. Anything but UTC is taken for the source's.
+/// journalctl -o short-full prints the zone's abbreviation, in which the time is, and so do some relays. Anything but UTC is taken
+/// for the source's.
 fn behind_zone(text: &[u8]) -> &[u8] {
     match memchr::memchr(b' ', text) {
-        Some(end) if end <= 5 && text[..end].iter().all(u8::is_ascii_uppercase) => &text[end + 1..],
+        Some(end) if (1..=5).contains(&end) && text[..end].iter().all(u8::is_ascii_uppercase) => &text[end + 1..],
         _ => text,
     }
 }
@@ -140,21 +189,23 @@ fn tagged(text: &[u8]) -> Option<Header<'_>> {
     if let Some(header) = tag(text) {
         return Some(header);
     }
-    let end = memchr::memchr(b' ', text)?;
-    let (host, rest) = (&text[..end], behind_level(text[end + 1..].trim_ascii_start()));
-    let is_host =
-        !host.is_empty() && host.iter().all(|byte| byte.is_ascii_alphanumeric() || b".-_:/[]%@*".contains(byte));
-    if !is_host {
-        return None;
-    }
-    let host = Some(host);
+    let (host, rest) = host(text)?;
+    let (host, rest) = (Some(host), behind_level(rest));
     if let Some(header) = tag(rest).or_else(|| spaced(rest)) {
         return Some(Header { host, ..header });
     }
     (repeated(rest).is_some() || rest == b"-- MARK --").then_some(Header { host, message: rest, ..Header::default() })
 }
 
-/// Skips `auth.info`, `<auth.info>` or `<4.6>`.
+/// The name of a host and what follows it.
+fn host(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (host, rest) = text.split_at(memchr::memchr(b' ', text)?);
+    let named =
+        !host.is_empty() && host.iter().all(|byte| byte.is_ascii_alphanumeric() || b".-_:/[]%@*".contains(byte));
+    named.then(|| (host, rest.trim_ascii_start()))
+}
+
+/// Skips `auth.info`, `<auth.info>`, `<4.6>`, or AIX's `auth|security:info`.
 fn behind_level(text: &[u8]) -> &[u8] {
     const FACILITIES: [&[u8]; 9] =
         [b"auth", b"authpriv", b"daemon", b"user", b"security", b"syslog", b"cron", b"kern", b"local"];
@@ -164,8 +215,9 @@ fn behind_level(text: &[u8]) -> &[u8] {
     if let [b'<', inside @ .., b'>'] = token {
         return if inside.len() <= 20 && memchr::memchr(b'.', inside).is_some() { rest } else { text };
     }
-    let Some(dot) = memchr::memchr(b'.', token) else { return text };
+    let Some(dot) = memchr::memchr2(b'.', b':', token) else { return text };
     let (facility, level) = (&token[..dot], &token[dot + 1..]);
+    let facility = &facility[..memchr::memchr(b'|', facility).unwrap_or(facility.len())];
     let facility = facility.strip_suffix(b"0").unwrap_or(facility);
     let facility = match facility {
         [name @ .., b'1'..=b'7'] => name,
@@ -183,12 +235,18 @@ fn tag(text: &[u8]) -> Option<Header<'_>> {
         let message = rest.strip_prefix(b":").unwrap_or(rest).strip_prefix(b" ")?;
         return Some(Header { program: &text[1..5], message, ..Header::default() });
     }
-    let head = &text[..text.len().min(LONGEST_TAG + 16)];
-    let end = head.iter().position(|byte| !(byte.is_ascii_alphanumeric() || b"-_./()@+~=".contains(byte)))?;
+    let end = match instance(text) {
+        Some(end) => end,
+        None => {
+            let head = &text[..text.len().min(LONGEST_TAG + 16)];
+            let other = |byte: &u8| !(byte.is_ascii_alphanumeric() || b"-_./()@+~=".contains(byte));
+            head.iter().position(other).filter(|end| *end <= LONGEST_TAG)?
+        }
+    };
     let (program, rest) = text.split_at(end);
     // GDM calls itself "gdm-password]".
     let rest = if rest.starts_with(b"][") { &rest[1..] } else { rest };
-    if end == 0 || end > LONGEST_TAG {
+    if end == 0 {
         return None;
     }
     let (pid, rest) = match rest.strip_prefix(b"[") {
@@ -198,13 +256,31 @@ fn tag(text: &[u8]) -> Option<Header<'_>> {
         }
         None => (None, rest),
     };
-    let rest = rest.strip_prefix(b":")?;
+    // Some templates leave the colon out.
+    let rest = match rest.strip_prefix(b":") {
+        Some(rest) => rest,
+        None if pid.is_some() => rest,
+        None => return None,
+    };
     let message = match rest {
         [b' ', message @ ..] => message,
         [] => rest,
         _ => return None,
     };
     Some(Header { program, pid, message: behind_solaris(message), ..Header::default() })
+}
+
+/// Where the name of a unit ends that was started for one connection: `sshd@0-192.0.2.1:22-192.0.2.7:50216.service[812]: `, as
+/// `journalctl -o with-unit` prints it.
+fn instance(text: &[u8]) -> Option<usize> {
+    const LONGEST: usize = 160;
+    let head = text.strip_prefix(b"sshd@").or_else(|| text.strip_prefix(b"ssh@"))?;
+    let head = &head[..head.len().min(LONGEST)];
+    let end = memchr::memmem::find(head, b".service[")?;
+    let named = memchr::memchr(b' ', &head[..end]).is_none();
+    named.then(|| {
+        text.len() - text.strip_prefix(b"sshd@").or_else(|| text.strip_prefix(b"ssh@")).map_or(0, <[u8]>::len) + end + 8
+    })
 }
 
 /// `program pid - - message`: RFC 5424 without its beginning.

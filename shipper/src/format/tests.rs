@@ -63,3 +63,36 @@ pub(super) fn gateway(format: Kind) -> Settings {
         ..Settings::new(format)
     }
 }
+
+#[test]
+fn a_log_that_says_that_it_is_incomplete_is_an_alert() {
+    for (kind, line) in [
+        (
+            Kind::QurlConnector,
+            r#"{"time":"2026-05-26T12:00:00.1Z","level":"WARN","msg":"audit: buffer-full drops observed","dropped_total":7}"#,
+        ),
+        (
+            Kind::SoftEtherServer,
+            r#"2026-11-21 22:43:13.000 The free disk space is now less then 100.00 MBytes so the old file "/var/log/softether/x.log" has been automatically deleted. The amount of free disk space that determines when to start deletion can be modified by changing the "AutoDeleteCheckDiskFreeSpaceMin" item in the configuration file."#,
+        ),
+        (
+            Kind::LinuxAudit,
+            "2026-11-22T06:00:00+00:00 gw kernel: audit: audit_lost=152 audit_rate_limit=0 audit_backlog_limit=64",
+        ),
+        (
+            Kind::LinuxAudit,
+            "2026-11-22T06:00:00+00:00 gw auditd[501]: Audit daemon is suspending logging due to no space left on logging partition.",
+        ),
+    ] {
+        let (verdict, record) = encode(&gateway(kind), line.as_bytes());
+        let record = record.unwrap();
+        assert!(verdict.incomplete && verdict.outcome == Some(Outcome::Error), "{line}");
+        assert_eq!(record["event"]["kind"], "alert", "{line}");
+        assert!(record["waybill"]["integrity"].is_string(), "{line}");
+    }
+    let (verdict, _) = encode(
+        &gateway(Kind::LinuxAudit),
+        b"type=DAEMON_ROTATE msg=audit(1364475353.159:24316): op=rotate-logs res=success",
+    );
+    assert!(!verdict.incomplete);
+}

@@ -97,6 +97,18 @@ impl Clock {
         Some((Moment { time: moment.time.checked_add(nanos)?, ..moment }, text.len() - cursor.0.len()))
     }
 
+    /// Reads a whole local date and time as a locale writes it in numbers: `11/21/2026 22:57:09.995`, `11/21/26 …`, `21.11.2026 …`,
+    /// `2026-11-21 …`. Between slashes the month comes first, unless only the other order is a date.
+    pub(super) fn written(&mut self, text: &[u8]) -> Option<Moment> {
+        let mut cursor = Cursor(text);
+        let days = cursor.written_date()?;
+        cursor.expect(b' ')?;
+        let seconds = cursor.clock()?;
+        let nanos = cursor.fraction()?;
+        cursor.0.is_empty().then_some(())?;
+        self.instant(days * DAY + seconds, nanos)
+    }
+
     /// Reads `Nov 21 22:45:14[.083979]`, the local time of RFC 3164, also with a year in front, behind the day or behind the
     /// time. Answers the moment and the length read.
     ///
@@ -268,6 +280,32 @@ impl Cursor<'_> {
         days(year, month, day)
     }
 
+    /// Days since 1970 of a date in numbers, whatever its order.
+    fn written_date(&mut self) -> Option<i64> {
+        let mut parts = [(0, 0); 3];
+        let mut separator = None;
+        for (index, part) in parts.iter_mut().enumerate() {
+            if index > 0 {
+                let (byte, rest) = self.0.split_first().filter(|(byte, _)| matches!(byte, b'/' | b'.' | b'-'))?;
+                (separator.get_or_insert(*byte) == byte).then_some(())?;
+                self.0 = rest;
+            }
+            let digits = self.0.iter().take(5).take_while(|byte| byte.is_ascii_digit()).count();
+            let (text, rest) = self.0.split_at(digits);
+            *part = (text.iter().fold(0, |value, digit| value * 10 + i64::from(digit - b'0')), digits);
+            self.0 = rest;
+        }
+        let [(first, width), (second, _), (last, last_width)] = parts;
+        let century = |year, width| if width == 2 { 2000 + year } else { year };
+        match separator? {
+            _ if width == 4 => days(first, second, last),
+            _ if last_width != 4 && last_width != 2 => None,
+            b'/' => days(century(last, last_width), first, second)
+                .or_else(|| days(century(last, last_width), second, first)),
+            _ => days(century(last, last_width), second, first),
+        }
+    }
+
     /// Seconds since midnight.
     fn clock(&mut self) -> Option<i64> {
         let hour = self.two()?;
@@ -404,6 +442,31 @@ mod tests {
         ] {
             let (moment, read) = clock.slashed(text.as_bytes()).unwrap();
             assert_eq!((moment.time, moment.ambiguous, read), (nanos(expected), false, length), "{text}");
+        }
+    }
+
+    #[test]
+    fn dates_of_a_locale() {
+        let mut clock = berlin();
+        for text in [
+            "11/21/2026 22:57:09.995",
+            "11/21/26 22:57:09.995",
+            "21/11/2026 22:57:09.995",
+            "21.11.2026 22:57:09.995",
+            "2026-11-21 22:57:09.995",
+        ] {
+            assert_eq!(clock.written(text.as_bytes()).unwrap().time, nanos("2026-11-21T21:57:09.995Z"), "{text}");
+        }
+        for text in [
+            "",
+            "1/2",
+            "13/13/2026 00:00:00",
+            "11/21-2026 00:00:00",
+            "11/21/2026 00:00:00 x",
+            "11/21/126 00:00:00",
+            "//// 00:00:00",
+        ] {
+            assert_eq!(clock.written(text.as_bytes()), None, "{text}");
         }
     }
 

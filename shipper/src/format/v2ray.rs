@@ -3,10 +3,11 @@
 //! Both logs begin with Go's date in local time. A program whose log path is empty writes both to its standard output, so either
 //! source takes lines of either kind, and those of the resolver (`common/log/dns.go`), behind whatever a supervisor put before.
 
-use super::record::Record;
+use super::record::{Field, Record};
 use super::settings::Meaning;
+use super::syslog;
 use super::time::{Clock, Moment};
-use super::{v2ray_access, v2ray_dns, v2ray_error};
+use super::{v2ray_access, v2ray_dns, v2ray_error, v2ray_panel};
 
 /// How far into a line its date may begin.
 const PREFIX: usize = 160;
@@ -16,20 +17,71 @@ pub(super) fn parse<'a>(
     record: &mut Record<'a>,
     line: &'a [u8],
     outbounds: &[(String, Meaning)],
-    clock: &mut Clock,
+    (clock, observed): (&mut Clock, i64),
     detail: &mut Vec<u8>,
 ) {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    record.parsed = if let Some((moment, message)) = dated(line, clock) {
+    if let Some((moment, message)) = dated(line, clock) {
         (record.time, record.ambiguous) = (Some(moment.time), moment.ambiguous);
-        v2ray_error::parse(record, message, detail)
-            || v2ray_access::parse(record, message, outbounds, detail)
-            || v2ray_dns::parse(record, message, detail)
-            || v2ray_error::untagged(record, message)
-    } else {
-        v2ray_error::untagged(record, line)
-            || behind_runtime(line).is_some_and(|text| v2ray_error::untagged(record, text))
+        record.parsed = said(record, message, outbounds, clock, detail) || v2ray_error::untagged(record, message);
+        return;
+    }
+    let message = behind_runtime(line).unwrap_or(line);
+    record.parsed = v2ray_error::untagged(record, message)
+        || v2ray_panel::parse(record, syslog::behind_container(message), detail)
+        || logged(record, line, outbounds, (clock, observed), detail);
+}
+
+/// Reads what follows a date.
+fn said<'a>(
+    record: &mut Record<'a>,
+    message: &'a [u8],
+    outbounds: &[(String, Meaning)],
+    clock: &mut Clock,
+    detail: &mut Vec<u8>,
+) -> bool {
+    // A panel repeats the line of its program, with or without that line's own date.
+    let message = match v2ray_panel::relayed(message) {
+        Some(inside) => match dated_here(inside, clock) {
+            Some((moment, inside)) => {
+                (record.time, record.ambiguous) = (Some(moment.time), moment.ambiguous);
+                inside
+            }
+            None => return v2ray_panel::parse(record, message, detail),
+        },
+        None => message,
     };
+    v2ray_error::parse(record, message, detail)
+        || v2ray_access::parse(record, message, outbounds, detail)
+        || v2ray_dns::parse(record, message, detail)
+        || v2ray_panel::parse(record, message, detail)
+}
+
+/// Reads a line that has a header of syslog and no date of Go's behind it: what the programs say without one, an access line whose
+/// writer left it out, and what the supervisor says of them.
+fn logged<'a>(
+    record: &mut Record<'a>,
+    line: &'a [u8],
+    outbounds: &[(String, Meaning)],
+    (clock, observed): (&mut Clock, i64),
+    detail: &mut Vec<u8>,
+) -> bool {
+    let Some(header) = syslog::parse(line, clock, observed).filter(|header| !header.program.is_empty()) else {
+        return false;
+    };
+    if let Some(moment) = header.moment {
+        (record.time, record.ambiguous) = (Some(moment.time), moment.ambiguous);
+    }
+    if let Some(host) = header.host {
+        record.set(Field::SyslogHostname, host);
+    }
+    record.set(Field::SyslogAppname, header.program);
+    if said(record, header.message, outbounds, clock, detail) || v2ray_error::untagged(record, header.message) {
+        return true;
+    }
+    record.dataset = "syslog";
+    record.set(Field::Message, header.message);
+    true
 }
 
 /// What stands behind the time that a container's runtime prints, where a file has that and its source has no `envelope`:

@@ -21,6 +21,16 @@ const ROUTES: [(&[u8], &str); 3] = [(b" >> ", "default"), (b" -> ", "rule"), (b"
 /// source says it means, if that says anything.
 const BLOCKS: [&[u8]; 5] = [b"block", b"blocked", b"blackhole", b"reject", b"deny"];
 
+/// What the program's own resolver calls itself; Xray up to 1.5 named the protocol.
+const RESOLVERS: [&[u8]; 4] = [b"DNS", b"DoH", b"DoQ", b"DoT"];
+
+/// Whether an address was made unreadable by whoever passed the line on: `xxx.xxx.xx.xx:xxxxx`, `1.2.*.*`.
+fn is_overwritten(from: &[u8]) -> bool {
+    let from = [&b"tcp:"[..], b"udp:"].iter().find_map(|prefix| from.strip_prefix(*prefix)).unwrap_or(from);
+    from.split(|byte| *byte == b'.').count() == 4
+        && from.iter().all(|byte| byte.is_ascii_hexdigit() || b".:*xX#".contains(byte))
+}
+
 /// Reads what follows the date. False, and nothing set, if it is no access line.
 pub(super) fn parse<'a>(
     record: &mut Record<'a>,
@@ -29,10 +39,11 @@ pub(super) fn parse<'a>(
     detail: &mut Vec<u8>,
 ) -> bool {
     let Some((from, accepted, rest)) = status(message.strip_prefix(b"from ").unwrap_or(message)) else { return false };
-    let internal = from == b"DNS";
+    let internal = RESOLVERS.contains(&from);
     if !internal {
         let endpoint = Endpoint::parse(from);
-        if !from.is_empty() && endpoint.port.is_none() && !matches!(endpoint.host, [b'@' | b'/', ..]) {
+        let named = endpoint.port.is_some() || matches!(endpoint.host, [b'@' | b'/', ..]);
+        if !from.is_empty() && !named && !is_overwritten(from) {
             return false;
         }
         record.endpoint(Side::Source, &endpoint);

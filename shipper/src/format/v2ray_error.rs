@@ -1,7 +1,7 @@
 //! The error log of V2Ray and Xray, all versions: `common/log/log.go` and `common/errors/errors.go`.
 //!
 //! ```text
-//! "[" level "] " [ "[" session "] " ] package ": " message { " > " inner }
+//! "[" level "]" [ SP ] [ "[" session "] " ] package ": " message { " > " inner }
 //! ```
 //!
 //! Levels differ between versions for the same message, so the outcome is taken from what is said. Only the beginning of each
@@ -15,15 +15,15 @@ use super::v2ray::{chain, component, refused_credential};
 use super::{go_stack, v2ray_dns};
 
 const LEVELS: [(&[u8], &str); 5] = [
-    (b"[Info] ", "info"),
-    (b"[Warning] ", "warning"),
-    (b"[Error] ", "error"),
-    (b"[Debug] ", "debug"),
-    (b"[Unknown] ", "unknown"),
+    (b"[Info]", "info"),
+    (b"[Warning]", "warning"),
+    (b"[Error]", "error"),
+    (b"[Debug]", "debug"),
+    (b"[Unknown]", "unknown"),
 ];
 
 /// Messages that name an address: how they begin, what that is, and which end it is.
-const ADDRESSES: [(&[u8], &str, Side); 25] = [
+const ADDRESSES: [(&[u8], &str, Side); 30] = [
     (b"received request for ", "request", Side::Destination),
     (b"tunnelling request to ", "request", Side::Destination),
     (b"tunneling request to ", "request", Side::Destination),
@@ -42,7 +42,12 @@ const ADDRESSES: [(&[u8], &str, Side); 25] = [
     (b"opening connection to ", "dial", Side::Destination),
     (b"establishing new connection for ", "dial", Side::Destination),
     (b"connection opened to ", "connected", Side::Destination),
+    (b"XHTTP is dialing to ", "dial", Side::Destination),
     (b"failed to open connection to ", "dial-failed", Side::Destination),
+    (b"failed to retrieve response for ", "lookup-failed", Side::Destination),
+    (b"processing from ", "request", Side::Source),
+    (b"processing connection from: ", "request", Side::Source),
+    (b"Received request for ", "request", Side::Destination),
     (b"failed to read response from ", "response-failed", Side::Destination),
     (b"failed to get IP address for domain ", "lookup-failed", Side::Destination),
     (b"failed to lookup ip for domain ", "lookup-failed", Side::Destination),
@@ -82,6 +87,13 @@ pub(super) fn parse<'a>(record: &mut Record<'a>, message: &'a [u8], detail: &mut
     }
     let level = LEVELS.iter().find_map(|(prefix, name)| Some((*name, message.strip_prefix(*prefix)?)));
     let Some((level, rest)) = level else { return false };
+    // Up to 2017 there was no blank.
+    self::message(record, level, rest.strip_prefix(b" ").unwrap_or(rest), detail);
+    true
+}
+
+/// Reads what follows the level.
+pub(super) fn message<'a>(record: &mut Record<'a>, level: &'static str, rest: &'a [u8], detail: &mut Vec<u8>) {
     let (session, rest) = session(rest);
     let (logger, text) = component(rest);
     record.dataset = "v2ray.error";
@@ -99,7 +111,7 @@ pub(super) fn parse<'a>(record: &mut Record<'a>, message: &'a [u8], detail: &mut
             && let Some(server) = v2ray_dns::fill(record, text)
         {
             waybill.text("server", server);
-            return true;
+            return;
         }
         if logger == b"core" {
             started(record, text);
@@ -127,7 +139,6 @@ pub(super) fn parse<'a>(record: &mut Record<'a>, message: &'a [u8], detail: &mut
         record.types = "\"connection\",\"start\"";
     }
     resource(record, last);
-    true
 }
 
 /// The number that one connection's messages share; the access log does not have it.
@@ -159,8 +170,10 @@ fn describe<'a>(record: &mut Record<'a>, message: &'a [u8], inner: bool, waybill
     if let Some((prefix, action, side)) = ADDRESSES.iter().find(|(prefix, ..)| message.starts_with(prefix)) {
         let rest = &message[prefix.len()..];
         // Some go on: "…, local endpoint …", "… at server UDP:…".
-        let end =
-            [&b", "[..], b" at server ", b" via "].iter().filter_map(|mark| memchr::memmem::find(rest, mark)).min();
+        let end = [&b", "[..], b" at server ", b" via ", b" to "]
+            .iter()
+            .filter_map(|mark| memchr::memmem::find(rest, mark))
+            .min();
         let mut address = &rest[..end.unwrap_or(rest.len())];
         if *action == "probe" {
             // "A:port: what was wrong with it". Whoever knows the key is not shown another server.
@@ -185,7 +198,10 @@ fn describe<'a>(record: &mut Record<'a>, message: &'a [u8], inner: bool, waybill
             record.set(Field::RuleName, &rest[..at]);
             detour(record, &rest[at + 20..], waybill);
         }
-    } else if let Some(rest) = message.strip_prefix(b"taking detour [") {
+    } else if let Some(rest) = [&b"taking detour ["[..], b"taking platform initialized detour ["]
+        .iter()
+        .find_map(|begin| message.strip_prefix(*begin))
+    {
         detour(record, rest, waybill);
     } else if let Some(rest) = message.strip_prefix(b"request to Method [") {
         http(record, rest);
@@ -246,6 +262,9 @@ fn resource(record: &mut Record<'_>, last: &[u8]) {
     }
 }
 
+/// What Go's packages and those of others put before what they log themselves.
+const GO: [&[u8]; 7] = [b"http2: ", b"tls: ", b"net/http: ", b"quic-go: ", b"quic: ", b"websocket: ", b"httputil: "];
+
 /// What is printed without a level: Go's own messages, a panic with its stack, the banner.
 pub(super) fn untagged<'a>(record: &mut Record<'a>, line: &'a [u8]) -> bool {
     let begins = |prefixes: &[&[u8]]| prefixes.iter().any(|prefix| line.starts_with(prefix));
@@ -291,6 +310,9 @@ pub(super) fn untagged<'a>(record: &mut Record<'a>, line: &'a [u8]) -> bool {
         if let Some(version) = first.split(|byte| *byte == b' ').nth(1).filter(|_| !begins(&[go_stack::SLOGAN])) {
             record.set(Field::ServiceVersion, version);
         }
+    } else if begins(&GO) || begins(&[b"REALITY "]) {
+        record.types = "\"info\"";
+        record.category = "\"network\"";
     } else if let Some(message) = line.strip_prefix(b"http: ") {
         record.category = "\"network\"";
         record.outcome = Some(Outcome::Error);

@@ -124,7 +124,7 @@ fn old_versions_and_what_is_no_event() {
         "{}",
         "[]",
         r#"{"kind":"Event","apiVersion":"v1"}"#,
-        r#"{"kind":"EventList","apiVersion":"audit.k8s.io/v1","items":[]}"#,
+        r#"{"kind":"EventList","apiVersion":"audit.k8s.io/v1","items":{}}"#,
         "{\"kind\":\"Event\"",
     ] {
         assert!(!encode(&gateway(Kind::KubernetesAudit), line.as_bytes()).0.parsed, "{line}");

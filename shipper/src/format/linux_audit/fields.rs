@@ -74,7 +74,7 @@ impl<'a> Iterator for Pairs<'a> {
 
     fn next(&mut self) -> Option<Pair<'a>> {
         loop {
-            let from = self.rest.iter().position(|byte| !matches!(byte, b' ' | b','))?;
+            let from = self.rest.iter().position(|byte| !matches!(byte, b' ' | b',' | b'('))?;
             self.rest = &self.rest[from..];
             let end = self.rest.iter().position(|byte| matches!(byte, b' ' | b'=' | b',')).unwrap_or(self.rest.len());
             let (key, rest) = self.rest.split_at(end);
@@ -86,13 +86,23 @@ impl<'a> Iterator for Pairs<'a> {
             self.rest = &rest[1..];
             let old = std::mem::take(&mut self.old);
             let (value, quoted) = self.value(key).unwrap_or_else(|| {
-                let end = memchr::memchr(b' ', self.rest).unwrap_or(self.rest.len());
+                // A title stands alone; `ausearch -i` prints it with its blanks.
+                let end = memchr::memchr(b' ', self.rest).filter(|_| key != b"proctitle").unwrap_or(self.rest.len());
                 let (value, rest) = self.rest.split_at(end);
                 self.rest = rest;
-                (value, false)
+                (bare(value), false)
             });
             return Some(Pair { key, value, quoted, old });
         }
+    }
+}
+
+/// Without what old programs put around and between fields: `(hostname=?, addr=?, terminal=pts/0 res=failed)`.
+fn bare(value: &[u8]) -> &[u8] {
+    let value = value.strip_suffix(b",").unwrap_or(value);
+    match value.strip_suffix(b")") {
+        Some(inside) if memchr::memchr(b'(', inside).is_none() => inside,
+        _ => value,
     }
 }
 
@@ -145,6 +155,11 @@ mod tests {
         assert_eq!(pairs("a=\"open"), expected(&[("a", "\"open", false)]));
         assert_eq!(pairs("a= b="), expected(&[("a", "", false), ("b", "", false)]));
         assert_eq!(pairs("=x = ,,"), expected(&[]));
+        assert_eq!(
+            pairs("(hostname=?, addr=192.0.2.7, res=failed)"),
+            expected(&[("hostname", "?", false), ("addr", "192.0.2.7", false), ("res", "failed", false)])
+        );
+        assert_eq!(pairs("proctitle=sshd: a [priv]"), expected(&[("proctitle", "sshd: a [priv]", false)]));
         let old: Vec<bool> = Pairs::new(b"old auid=1 new auid=2").map(|pair| pair.old).collect();
         assert_eq!(old, [true, false]);
     }

@@ -2,8 +2,8 @@
 //!
 //! Records of one program, table, family and operation are counted in each minute of their own time. The first [`EACH`] of a minute
 //! ship as they are; of the others those whose number is 1, 2 or 5 times a power of ten, with `repeats`, how many there have been
-//! in the minute. The rest is left out, and counted as every record that a rule leaves out. The first one of the next minute says
-//! how many the last one had, so that no number stays unsaid while the program goes on. Nothing else of an event is left out: who did
+//! in the minute. The rest is left out, and counted as every record that a rule leaves out. The first one of a later minute says how
+//! many the last one had, so that no number stays unsaid while the program goes on. Nothing else of an event is left out: who did
 //! it, and with which command, is in its other records.
 
 use xxhash_rust::xxh3::Xxh3;
@@ -57,7 +57,8 @@ impl Flood {
         let (key, minute) = (hash.digest(), time.div_euclid(MINUTE));
         let Some(count) = self.counts.iter_mut().find(|count| count.key == key) else {
             if self.counts.len() == KEYS {
-                self.counts.retain(|count| count.minute == minute);
+                // A number that is not told yet stays.
+                self.counts.retain(|count| count.minute == minute || count.number > EACH);
             }
             if self.counts.len() < KEYS {
                 self.counts.push(Count { key, minute, number: 1 });
@@ -101,6 +102,27 @@ mod tests {
         assert_eq!(flood.count([b"nft", b"nat", b"2", b"xt_replace"], 0), Fate::Ships);
         assert_eq!(flood.count(texts, MINUTE), Fate::TellsLast(1_234));
         assert_eq!(flood.count(texts, 2 * MINUTE), Fate::Ships);
+    }
+
+    #[test]
+    fn every_change_ships_or_is_told() {
+        let mut flood = Flood::default();
+        let texts: [&[u8]; 4] = [b"kube-proxy", b"nat", b"2", b"xt_replace"];
+        let mut told = 0;
+        for minute in 0..20_i64 {
+            let number = 37 * minute * minute;
+            for index in 0..number {
+                if let Fate::TellsLast(last) = flood.count(texts, minute * MINUTE + index) {
+                    told += i64::from(last) - 100;
+                }
+            }
+            // Other programs push it out of no memory.
+            for other in 0..300_u32 {
+                flood.count([&other.to_be_bytes(), b"", b"", b""], minute * MINUTE);
+            }
+        }
+        let all: i64 = (0..19).map(|minute| (37 * minute * minute - 100).max(0)).sum();
+        assert_eq!(told, all);
     }
 
     #[test]

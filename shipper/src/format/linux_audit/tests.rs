@@ -247,12 +247,20 @@ fn what_is_no_record_of_audit() {
         "type=SYSCALL msg=audit(1489640461:480): x",
         "type=SYSCALL msg=audit(1489640461.198:): x",
         "type=SYSCALL msg=audit(99999999999999.198:1): x",
+    ] {
+        assert_eq!(one(line)["waybill"]["parsed"], false, "{line}");
+    }
+    for line in [
         // What someone wrote into another program's message.
         "Nov 21 22:45:14 vm sshd[1]: Invalid user \"type=USER_LOGIN msg=audit(1489640461.198:480): res=success",
         "Nov 21 22:45:14 vm sshd[1]: Invalid user audit: type=USER_LOGIN msg=audit(1489640461.198:480): res=success",
         "Nov 21 22:45:14 vm sshd[1]: error: audit_lost=5",
+        "Nov 21 22:45:14 vm sshd[1]: USER_LOGIN pid=1 uid=0 msg='op=login acct=\"x\" res=success'",
+        "Nov 21 22:45:14 vm sshd[1]: [UFW BLOCK] IN=eth0 OUT= SRC=192.0.2.7 DST=198.51.100.4 PROTO=TCP",
     ] {
-        assert_eq!(one(line)["waybill"]["parsed"], false, "{line}");
+        let record = one(line);
+        assert_eq!((&record["event"]["dataset"], &record["event"]["code"]), (&json!("syslog"), &json!(null)), "{line}");
+        assert_eq!((&record["waybill"]["outcome"], &record["source"]), (&json!(null), &json!(null)), "{line}");
     }
 }
 
