@@ -318,6 +318,13 @@ impl Agent {
         let (user, system) = (fields.get(11).context("no user time")?, fields.get(12).context("no system time")?);
         Ok(Duration::from_millis(10 * (user.parse::<u64>()? + system.parse::<u64>()?)))
     }
+
+    /// Bytes that it read from files since its start; what it received does not count.
+    pub fn read(&self) -> Result<u64> {
+        let io = fs::read_to_string(format!("/proc/{}/io", self.pid()?.as_raw_nonzero()))?;
+        let line = io.lines().find_map(|line| line.strip_prefix("rchar: ")).context("no rchar")?;
+        Ok(line.trim().parse()?)
+    }
 }
 
 impl Drop for Agent {

@@ -27,6 +27,7 @@ pub mod opensearch;
 pub mod oracle;
 pub mod output;
 pub mod policy;
+pub mod process;
 pub mod proxy;
 pub mod rng;
 pub mod room;
