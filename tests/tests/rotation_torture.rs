@@ -21,7 +21,7 @@ use waybill_tests::rng::Rng;
 use waybill_tests::room::{self, Room};
 use waybill_tests::stage::Stage;
 use waybill_tests::wait::await_true;
-use waybill_tests::writer::{Actor, Kind, Live, Scribe, Shell, Troupe, logrotate, shell};
+use waybill_tests::writer::{Actor, Kind, Scribe, Shell, Troupe, append, logrotate, shell};
 use waybill_tests::{face, fault, skip};
 
 /// Kills of the short run.
@@ -35,25 +35,39 @@ const ANYWHERE: &str = "anywhere";
 /// How long a step is waited for; generous, for the agent archives with a low priority and the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Appends at a pace that leaves the agent its time.
-struct Calm(Live);
+/// A writer at a pace that leaves the agent its time.
+struct Calm(Box<dyn Actor>);
 
 impl Actor for Calm {
     fn step(&mut self, scribe: &mut Scribe) -> Result<()> {
-        scribe.burst(&mut self.0)?;
-        std::thread::sleep(Duration::from_millis(40));
+        self.0.step(scribe)?;
+        std::thread::sleep(Duration::from_millis(100));
         Ok(())
+    }
+
+    fn finish(&mut self, scribe: &mut Scribe) -> Result<()> {
+        self.0.finish(scribe)
     }
 }
 
-fn calm(scribe: &mut Scribe) -> Result<Box<dyn Actor>> {
-    Ok(Box::new(Calm(Live::create(&scribe.book, &scribe.path("app.log"))?)))
+fn appends(scribe: &mut Scribe) -> Result<Box<dyn Actor>> {
+    Ok(Box::new(Calm(append::make(scribe)?)))
 }
 
-const CUT: [Kind; 3] =
-    [Kind { name: "cut-1", make: calm }, Kind { name: "cut-2", make: calm }, Kind { name: "cut-3", make: calm }];
+/// The mode of logrotate that the scribe is named after.
+fn rotates(scribe: &mut Scribe) -> Result<Box<dyn Actor>> {
+    let mode = logrotate::MODES.iter().find(|kind| kind.name == scribe.name).context("no such mode of logrotate")?;
+    Ok(Box::new(Calm((mode.make)(scribe)?)))
+}
+
+const CUT: [Kind; 3] = [
+    Kind { name: "cut-1", make: appends },
+    Kind { name: "cut-2", make: appends },
+    Kind { name: "cut-3", make: appends },
+];
 /// Modes of logrotate that the agent follows.
-const FOLLOWED: [&str; 2] = ["logrotate-create", "logrotate-delaycompress"];
+const FOLLOWED: [Kind; 2] =
+    [Kind { name: "logrotate-create", make: rotates }, Kind { name: "logrotate-delaycompress", make: rotates }];
 
 fn policy(room: &Room, writer: &Shell) -> Policy {
     let logs = room.logs().display().to_string();
@@ -180,8 +194,7 @@ fn violence(name: &str, kills: usize) -> Result<BTreeMap<&'static str, usize>> {
         let mut agent = room.agent(&policy(room, &writer))?;
         let stage = Stage::new(&room.archive());
         let mut troupe = Troupe::new(&stage);
-        let followed = logrotate::MODES.iter().copied().filter(|kind| FOLLOWED.contains(&kind.name));
-        let followed: Vec<Kind> = if skip::has("logrotate") { followed.collect() } else { Vec::new() };
+        let followed = if skip::has("logrotate") { FOLLOWED.to_vec() } else { Vec::new() };
         if followed.is_empty() {
             skip::skip("Observe in the torture of rotations", "logrotate is not installed")?;
         }
@@ -199,7 +212,7 @@ fn violence(name: &str, kills: usize) -> Result<BTreeMap<&'static str, usize>> {
         agent.start()?;
         // The last files may not be found yet when everything that is known is settled.
         let mut since = None;
-        await_true("nothing is owed for a while", Duration::from_mins(3), || {
+        await_true("nothing is owed for a while", Duration::from_mins(6), || {
             agent.check_alive()?;
             let settled = agent.asker().lanes()?.iter().all(|lane| lane.term("pending").bytes == 0);
             since = if settled { since.or_else(|| Some(Instant::now())) } else { None };
