@@ -60,16 +60,18 @@ test-servers: setup servers build ## delivery to real servers, faults and all; W
 
 # Each test program runs inside the cluster; cargo itself stays outside.
 WITHIN := --config "target.'cfg(unix)'.runner = ['$(CURDIR)/tests/cluster/cluster', 'run']"
+# TEST=cluster_edits runs one file; a cluster that `tests/cluster/cluster up` has left standing is used, and stands on.
+TEST ?= cluster_*
 CLUSTER_IMAGES := $(CARGO_TARGET_DIR)/debug/waybill $(CARGO_TARGET_DIR)/debug/waybill-operator
 
 test-cluster: build ## a real Kubernetes of two nodes, without Docker: the CRD, the agents, the operator; needs root and Go 1.26
 	@$(if $(TOTAL),,$(MAKE) --no-print-directory clean-run)
 	@if why=$$(CACHE=$(CACHE) tests/cluster/cluster lacks); then \
-		$(CARGO) test --workspace --test 'cluster_*' --no-run && \
+		$(CARGO) test --workspace --test '$(TEST)' --no-run && \
 		$(CARGO) run --quiet --bin fetch && \
 		next=$$(CARGO=$(CARGO) tests/cluster/next $(CACHE)) && export WAYBILL_NEXT=$$next && \
 		CACHE=$(CACHE) tests/cluster/cluster with $(CLUSTER_IMAGES) $$next/bin/waybill=2 $$next/bin/waybill-operator=2 -- \
-		$(CARGO) test $(WITHIN) --workspace --test 'cluster_*' --no-fail-fast -- --ignored --nocapture --test-threads=1 $(tee); \
+		$(CARGO) test $(WITHIN) --workspace --test '$(TEST)' --no-fail-fast -- --ignored --nocapture --test-threads=1 $(tee); \
 	else echo "SKIPPED: test-cluster: $$why"; echo "test-cluster: $$why" >> $(WAYBILL_SKIPS); fi
 	@$(if $(TOTAL),,scripts/totals $(LOG) $(WAYBILL_SKIPS))
 
@@ -78,15 +80,15 @@ test-kind: ## the same suite on kind, for who has Docker: one control plane, two
 	@$(if $(TOTAL),,$(MAKE) --no-print-directory clean-run)
 	@if why=$$(tests/cluster/kind lacks); then \
 		$(MAKE) --no-print-directory images && \
-		$(CARGO) test --workspace --test 'cluster_*' --no-run && \
+		$(CARGO) test --workspace --test '$(TEST)' --no-run && \
 		CACHE=$(CACHE) tests/cluster/kind with waybill:$(VERSION)=waybill:1 waybill-operator:$(VERSION)=waybill-operator:1 -- \
-		$(CARGO) test --workspace --test 'cluster_*' --no-fail-fast -- --ignored --nocapture --test-threads=1 $(tee); \
+		$(CARGO) test --workspace --test '$(TEST)' --no-fail-fast -- --ignored --nocapture --test-threads=1 $(tee); \
 	else echo "SKIPPED: test-kind: $$why"; echo "test-kind: $$why" >> $(WAYBILL_SKIPS); fi
 	@$(if $(TOTAL),,scripts/totals $(LOG) $(WAYBILL_SKIPS))
 
-torture: setup build clean-run ## conservation under violence, with at least 1,000 kills
+torture: setup build clean-run ## conservation under violence: 1,000 kills at random, 500 and more at every step of every rotation
 	@WAYBILL_TORTURE_KILLS=$${WAYBILL_TORTURE_KILLS:-1000} \
-	$(CARGO) test --workspace --test torture -- --ignored --nocapture $(tee)
+	$(CARGO) test --workspace --test torture --test rotation_torture -- --ignored --nocapture $(tee)
 	@scripts/totals $(LOG) $(WAYBILL_SKIPS)
 
 bench: setup ## what framing, parsing and encoding cost; waybill parse beside rsyslog and syslog-ng

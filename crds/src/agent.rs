@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use kube::KubeSchema;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -56,8 +57,14 @@ fn tolerations() -> Vec<Toleration> {
 }
 
 /// A toleration, as Kubernetes has it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("(has(self.key) && self.key != '') || (has(self.operator) && self.operator == 'Exists')")
+        .message("write the taint's key, or operator: Exists for every taint"),
+    validation = Rule::new("!has(self.operator) || self.operator != 'Exists' || !has(self.value) || self.value == ''")
+        .message("operator Exists takes no value: leave it out, or write operator: Equal")
+)]
 pub struct Toleration {
     /// The taint's key. Absent with operator Exists: every taint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -66,6 +73,9 @@ pub struct Toleration {
     /// Equal (default of Kubernetes) or Exists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = crate::bounds::OTHER_NAME_LENGTH))]
+    #[x_kube(
+        validation = Rule::new("self in ['', 'Equal', 'Exists', 'Lt', 'Gt']").message("write Equal, Exists, Lt or Gt")
+    )]
     pub operator: Option<String>,
     /// The taint's value, for operator Equal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -74,6 +84,10 @@ pub struct Toleration {
     /// NoSchedule, PreferNoSchedule or NoExecute. Absent: all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = crate::bounds::OTHER_NAME_LENGTH))]
+    #[x_kube(
+        validation = Rule::new("self in ['', 'NoSchedule', 'PreferNoSchedule', 'NoExecute']")
+            .message("write NoSchedule, PreferNoSchedule or NoExecute")
+    )]
     pub effect: Option<String>,
     /// Seconds that a NoExecute taint is tolerated. Absent: for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -168,6 +182,8 @@ impl JsonSchema for Quantity {
             "x-waybill": "quantity",
             "maxLength": 20,
             "pattern": "^([0-9]+[.]?[0-9]*|[.][0-9]+)(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$",
+            // A pattern judges no number.
+            "x-kubernetes-validations": [{"rule": "!string(self).startsWith('-')", "message": "write 0 or more, such as 100m or 192Mi"}],
         })
     }
 }
@@ -206,7 +222,7 @@ impl FromStr for MaxUnavailable {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let wrong = || not_a("a number of nodes from 1 or a share from 1% to 100%", text);
         let digits = text.strip_suffix('%').unwrap_or(text);
-        if digits.starts_with('+') {
+        if digits.starts_with(['+', '0']) {
             return Err(wrong());
         }
         match (digits.parse::<u32>(), digits == text) {
@@ -256,6 +272,10 @@ impl JsonSchema for MaxUnavailable {
             "x-waybill": "maxUnavailable",
             "maxLength": 20,
             "pattern": "^([1-9][0-9]{0,4}|([1-9][0-9]?|100)%)$",
+            "x-kubernetes-validations": [{
+                "rule": "!string(self).startsWith('-') && string(self) != '0' && size(string(self)) <= 6",
+                "message": "write a share from 1% to 100%, or a number from 1",
+            }],
         })
     }
 }

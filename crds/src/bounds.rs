@@ -37,6 +37,6 @@ pub const DOCUMENT_BYTES: usize = 1024 * 1024;
 /// The pattern of the names of sources and sinks.
 pub(crate) const NAME_PATTERN: &str = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$";
 /// The pattern of the names of Secrets.
-pub(crate) const SECRET_NAME_PATTERN: &str = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$";
+pub(crate) const SECRET_NAME_PATTERN: &str = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)*$";
 /// The pattern of the keys of Secrets. It lets no path through.
 pub(crate) const SECRET_KEY_PATTERN: &str = "^[A-Za-z0-9_-][A-Za-z0-9._-]*$";

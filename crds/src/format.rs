@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -82,20 +83,23 @@ impl std::fmt::Display for Format {
 }
 
 /// Where a JSON line keeps what the canonical record needs. A path is `$.a.b[0]`, at most 256 characters.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct JsonMap {
     /// The path of the time: RFC 3339, or a number of seconds, milliseconds, microseconds or nanoseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = crate::bounds::VALUE_LENGTH))]
+    #[x_kube(validation = crate::rules::json_path())]
     pub time: Option<String>,
     /// The path of the outcome: success, allow, deny, error or one of their common synonyms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = crate::bounds::VALUE_LENGTH))]
+    #[x_kube(validation = crate::rules::json_path())]
     pub outcome: Option<String>,
     /// Fields of the canonical record and their paths, such as `user.name: $.who`. At most 32.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "crate::schema::text_map")]
+    #[x_kube(validation = crate::rules::json_fields())]
     pub fields: BTreeMap<String, String>,
 }
 
@@ -111,11 +115,12 @@ pub enum Meaning {
 }
 
 /// A rule that leaves records out. What it drops is counted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DropRule {
     /// Dotted name of a field of the canonical record, such as source.ip; at most 63 characters.
     #[schemars(length(min = 1, max = crate::bounds::OTHER_NAME_LENGTH))]
+    #[x_kube(validation = crate::rules::field())]
     pub field: String,
     /// The whole value that is dropped, at most 256 characters. Numbers and booleans are written as text: "22".
     #[schemars(length(max = crate::bounds::VALUE_LENGTH))]

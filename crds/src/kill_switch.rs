@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!self.engaged || (self.reason != '' && self.requestedBy != '')")
+    validation = Rule::new("!self.engaged || (self.reason.trim() != '' && self.requestedBy.trim() != '')")
         .message("an engaged kill switch needs a reason and requestedBy: write why, and your user name"),
-    validation = Rule::new("self.engaged == oldSelf.engaged || self.requestedBy != ''")
+    validation = Rule::new("self.engaged == oldSelf.engaged || self.requestedBy.trim() != ''")
         .message("whoever throws or lifts a kill switch says so: write your user name in requestedBy")
 )]
 pub struct KillSwitch {

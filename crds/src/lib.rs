@@ -28,6 +28,7 @@ mod protect;
 mod quantity;
 mod retention;
 mod rotation;
+mod rules;
 mod schema;
 mod secret;
 mod sink;

@@ -1,6 +1,6 @@
 //! What one agent may use.
 
-use schemars::JsonSchema;
+use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::quantity::ByteSize;
@@ -11,14 +11,21 @@ const OPEN_FILES: u32 = 1024;
 const DRAIN_SECONDS: u32 = 25;
 
 /// What one agent may use.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!isQuantity(string(self.inFlight)) || !isQuantity(string(self.line)) \
+            || quantity(string(self.inFlight)).compareTo(quantity(string(self.line)).add(quantity(string(self.line)))) >= 0")
+        .message("inFlight does not hold two lines: write at least twice limits.line")
+)]
 pub struct Limits {
     /// Bytes of records in memory, all lanes together: 1Mi to 16Gi, at least twice `line`. Default 64Mi.
     #[serde(default = "in_flight")]
+    #[x_kube(validation = crate::rules::size("1Mi", "16Gi"))]
     pub in_flight: ByteSize,
     /// Bytes of a line: 1Ki to 64Mi. A longer line is delivered in numbered fragments. Default 1Mi.
     #[serde(default = "line")]
+    #[x_kube(validation = crate::rules::size("1Ki", "64Mi"))]
     pub line: ByteSize,
     /// Files that are held open: 16 to 8192. Beside these, a file that owes bytes to a required lane stays open, up to 8192.
     /// Default 1024.

@@ -40,7 +40,10 @@ use crate::status::AuditPolicyStatus;
     validation = Rule::new("!has(self.sinks) || self.sinks.all(sink, !has(sink.sources) \
             || sink.sources.all(name, self.sources.exists(source, source.name == name)))")
         .message("a sink names a source that does not exist: write the name of one of spec.sources, or leave the sink's sources \
-            out for all of them")
+            out for all of them"),
+    validation = Rule::new("!has(self.sinks) || self.sinks.all(sink, !has(sink.file) \
+            || self.sinks.filter(other, has(other.file) && other.file.path == sink.file.path).size() == 1)")
+        .message("two sinks write to the same file: give each a file of its own")
 )]
 pub struct AuditPolicySpec {
     /// Stops the whole policy.

@@ -140,7 +140,7 @@ impl FromStr for MinFree {
             return text.parse().map(Self::Bytes);
         };
         match percent.parse() {
-            Ok(percent @ 1..=99) if !text.starts_with('+') => Ok(Self::Percent(percent)),
+            Ok(percent @ 1..=99) if !text.starts_with(['+', '0']) => Ok(Self::Percent(percent)),
             _ => Err(ParseQuantityError(format!("{text:?} is not a share from 1% to 99%"))),
         }
     }

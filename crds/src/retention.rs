@@ -1,5 +1,6 @@
 //! How long archives and rotated files are kept.
 
+use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +11,7 @@ const MAX_FILES: u32 = 14;
 
 /// How long archives and rotated files are kept. A file goes when any of the bounds is passed, the oldest first, and never
 /// before every required lane has it, unless `onPressure` says otherwise.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Retention {
     /// Days that a file is kept: 0 to 36500, 0 for no bound. Default 90.
@@ -23,9 +24,16 @@ pub struct Retention {
     pub max_files: u32,
     /// Bytes of all files together, such as 5Gi. Default: no bound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(
+        validation = Rule::new("!isQuantity(string(self)) || quantity(string(self)).compareTo(quantity('1Mi')) >= 0")
+            .message("write at least 1Mi, or leave it out for no bound")
+    )]
     pub max_total_size: Option<ByteSize>,
     /// What has to stay free on the file system: a share such as 10%, or a size such as 5Gi. Default: no bound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(
+        validation = Rule::new("!string(self).startsWith('-')").message("write a share from 1% to 99%, or a size such as 5Gi")
+    )]
     pub min_free: Option<MinFree>,
     /// What happens if a bound is passed while a required lane still lacks bytes. Hold (default): they are never deleted.
     /// Evict: the loss is entered, then the oldest file is deleted.

@@ -25,6 +25,7 @@ pub struct Rotation {
     pub mode: RotationMode,
     /// The size at which a file is rotated: 64Ki to 64Gi. Default 100Mi. Not used with Observe.
     #[serde(default = "max_size")]
+    #[x_kube(validation = crate::rules::size("64Ki", "64Gi"))]
     pub max_size: ByteSize,
     /// How often a file is rotated, whatever its size: None (default), Hour, Day or Month, in the source's time zone. Not
     /// used with Observe.
@@ -36,6 +37,7 @@ pub struct Rotation {
     /// The folder for archives, an absolute path of at most 512 characters. Default: beside the file.
     #[serde(default)]
     #[schemars(length(max = crate::bounds::PATH_LENGTH))]
+    #[x_kube(validation = crate::rules::folder())]
     pub folder: String,
     /// How the writer is made to reopen its file. Required for mode Rename, and only there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -121,6 +123,7 @@ pub struct Reopen {
     /// Where the API listens, for type V2RayApi: a loopback address with its port, such as 127.0.0.1:10085.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = crate::bounds::ADDRESS_LENGTH))]
+    #[x_kube(validation = crate::rules::host())]
     pub address: Option<String>,
 }
 
@@ -146,20 +149,22 @@ pub enum Signal {
 }
 
 /// A process of the node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Process {
     /// The executable's absolute path, as the node sees it; at most 512 characters.
     #[schemars(length(min = 1, max = crate::bounds::PATH_LENGTH))]
+    #[x_kube(validation = crate::rules::folder())]
     pub executable: String,
 }
 
 /// How a File sink's file becomes archives.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FileRotation {
     /// The size at which the file is rotated: 64Ki to 64Gi. Default 100Mi.
     #[serde(default = "max_size")]
+    #[x_kube(validation = crate::rules::size("64Ki", "64Gi"))]
     pub max_size: ByteSize,
     /// How often the file is rotated, whatever its size: None (default), Hour, Day or Month.
     #[serde(default)]

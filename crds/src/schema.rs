@@ -63,8 +63,8 @@ pub(crate) fn annotated() -> Value {
 
 /// The `CustomResourceDefinition` that a cluster gets.
 ///
-/// It differs from what [`AuditPolicy::crd`] derives: nothing is nullable, so that the API server takes a null for an absent
-/// value, and a rule need only ask `has(…)`.
+/// It differs from what [`AuditPolicy::crd`] derives: nothing is nullable, so that a rule need only ask `has(…)`. The API server takes a
+/// null for an absent value where the field has a default, and refuses it elsewhere.
 pub fn crd() -> CustomResourceDefinition {
     let derived = AuditPolicy::crd();
     let tidied = serde_json::to_value(&derived).map(|mut value| {

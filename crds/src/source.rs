@@ -50,6 +50,9 @@ pub struct Source {
     /// the node's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = crate::bounds::OTHER_NAME_LENGTH))]
+    #[x_kube(
+        validation = crate::rules::text("^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$", "write an IANA name such as Europe/Berlin or UTC")
+    )]
     pub time_zone: Option<String>,
     /// What an outbound tag means (V2Ray and Xray): Allow, Deny or Drop. At most 32 tags. One that is not here was allowed, but
     /// for block, blocked, blackhole, reject and deny.
@@ -107,7 +110,7 @@ pub enum SourceType {
 }
 
 /// Which files a source reads.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FileSource {
     /// Absolute path patterns, 1 to 32 of at most 512 characters. `*`, `?` and `[a-z]` stay within a folder, `**` as a whole
@@ -116,10 +119,12 @@ pub struct FileSource {
         length(min = 1, max = crate::bounds::PATHS),
         inner(length(min = 1, max = crate::bounds::PATH_LENGTH))
     )]
+    #[x_kube(validation = crate::rules::patterns())]
     pub paths: Vec<String>,
     /// Patterns of files to leave out, at most 32.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = crate::bounds::PATHS), inner(length(min = 1, max = crate::bounds::PATH_LENGTH)))]
+    #[x_kube(validation = crate::rules::patterns())]
     pub exclude: Vec<String>,
     /// The wrapping of a container runtime that is taken off: None (default), Cri or Docker. Its pieces are joined; stream
     /// and pod are kept.
@@ -153,11 +158,12 @@ pub enum StartAt {
 }
 
 /// Where a source listens for syslog.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SyslogSource {
     /// The address and port to listen on, such as 0.0.0.0:5514 or [::]:5514.
     #[schemars(length(min = 1, max = crate::bounds::ADDRESS_LENGTH))]
+    #[x_kube(validation = crate::rules::listen())]
     pub listen: String,
     /// Udp (default) or Tcp.
     #[serde(default)]

@@ -57,6 +57,9 @@ const CASES: &[Case] = &[
     ("inFlight: 64Mi", "openFiles: 2.5", &[(Error, 6, "spec.limits.openFiles", "not a whole number")]),
     ("inFlight: 64Mi", "openFiles: 3", &[(Error, 6, "spec.limits.openFiles", "from 16 to 8192")]),
     ("inFlight: 64Mi", "inFlight: 1Mi", &[(Error, 6, "spec.limits.inFlight", "at least twice limits.line")]),
+    // On a host and on a cluster alike.
+    ("drop: [{field: source.ip, equals: x}]", "drop:", &[(Warning, 18, "spec.sources[1].drop", "an API server refuses it")]),
+    ("timeZone: Europe/Berlin", "retention: {minFree: 010%}", &[(Error, 17, "spec.sources[1].retention.minFree", "from 1% to 99%")]),
     ("inFlight: 64Mi", "inFlight: 64Ti", &[(Error, 6, "spec.limits.inFlight", "from 1Mi to 16Gi")]),
     ("{inFlight: 64Mi}", "none", &[(Error, 6, "spec.limits", "this is \"none\", and should be an object")]),
     ("topic: audit", "topic: 5", &[(Error, 24, "spec.sinks[0].kafka.topic", "put it in quotes: \"5\"")]),

@@ -1,7 +1,8 @@
 //! The rules of the definition, evaluated as an API server does, on the same mistakes that the validation finds.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
-use kube::core::cel::Validator;
+use kube::core::cel::{CompiledSchema, Validator, compile_schema};
+use proptest::strategy::Strategy as _;
 use serde_json::{Value, json};
 use waybill_crds::{AuditPolicySpec, crd, read, validate};
 
@@ -12,11 +13,26 @@ fn object() -> Value {
     json!({"apiVersion": "waybill.dev/v1alpha1", "kind": "AuditPolicy", "metadata": {"name": "gateways"}, "spec": spec})
 }
 
+/// Writes a value at a place; null leaves it out. What holds the place may have been left out before: then nothing happens.
+fn set(object: &mut Value, pointer: &str, value: Value) {
+    let (parent, field) = pointer.rsplit_once('/').unwrap();
+    let Some(parent) = object.pointer_mut(parent).and_then(Value::as_object_mut) else { return };
+    if value.is_null() {
+        parent.remove(field);
+    } else {
+        parent.insert(field.to_owned(), value);
+    }
+}
+
 /// The messages of the rules that a change from `old` to `new` breaks.
 fn broken(new: &Value, old: Option<&Value>) -> Vec<String> {
-    let crd = serde_json::to_value(crd()).unwrap();
-    let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
-    match Validator::new().validate(schema, new, old) {
+    thread_local! {
+        static RULES: CompiledSchema = {
+            let crd = serde_json::to_value(crd()).unwrap();
+            compile_schema(&crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"])
+        };
+    }
+    match RULES.with(|rules| Validator::new().validate_compiled(rules, new, old)) {
         Ok(()) => Vec::new(),
         Err(errors) => errors.into_iter().map(|error| error.to_string()).collect(),
     }
@@ -73,16 +89,45 @@ fn rules_and_validation_find_the_same_mistakes() {
         ("/spec/sinks/1/elasticsearch/auth", json!({"username": "a"}), "username and password go together"),
         ("/spec/sinks/2/cloudWatch/retentionDays", json!(100), "CloudWatch keeps logs for 1, 3, 5"),
         ("/spec/sinks/3/syslog/transport", json!("Tcp"), "tls is for transport Tls"),
+        ("/spec/sources/0/file/paths", json!(["/var/log/a", "var/log/b"]), "write absolute paths"),
+        ("/spec/sources/0/file/paths", json!(["/var/log/../../etc/shadow"]), "write absolute paths"),
+        ("/spec/sources/0/file/paths", json!(["/var/log/"]), "write absolute paths"),
+        ("/spec/sources/0/file/exclude", json!(["*.gz"]), "write absolute paths"),
+        ("/spec/sources/0/timeZone", json!("Europe Berlin"), "write an IANA name"),
+        ("/spec/sources/0/drop", json!([{"field": "source..ip", "equals": "x"}]), "write a dotted name"),
+        ("/spec/sources/0/usage", json!({"fanOut": 3}), "write 10 to 200"),
+        ("/spec/sources/0/usage", json!({"hosts": ["*.example"]}), "write names alone"),
+        ("/spec/sources/0/rotation/maxSize", json!("63Ki"), "write a size from 64Ki to 64Gi"),
+        ("/spec/sources/0/rotation/maxSize", json!(1000), "write a size from 64Ki to 64Gi"),
+        ("/spec/sources/0/rotation/folder", json!("archive"), "write the absolute path of one folder"),
+        ("/spec/sources/0/retention", json!({"maxTotalSize": "1000k"}), "write at least 1Mi"),
+        ("/spec/limits", json!({"line": "65Mi", "inFlight": "1Gi"}), "write a size from 1Ki to 64Mi"),
+        ("/spec/limits", json!({"inFlight": "17Gi"}), "write a size from 1Mi to 16Gi"),
+        ("/spec/limits", json!({"line": "33Mi"}), "at least twice limits.line"),
+        ("/spec/sinks/0/kafka/brokers", json!(["kafka-0:9093", "kafka-1"]), "write each as host:port"),
+        ("/spec/sinks/0/kafka/topic", json!("audit logs"), "write letters, digits, dots"),
+        ("/spec/sinks/0/kafka/topic", json!(".."), "write letters, digits, dots"),
+        ("/spec/sinks/1/elasticsearch/endpoints", json!(["es-0:9200"]), "write each as a URL"),
+        ("/spec/sinks/1/elasticsearch/endpoints", json!(["https://u:p@es-0:9200"]), "write each as a URL"),
+        ("/spec/sinks/1/elasticsearch/dataStream", json!("Logs"), "write lower-case letters"),
+        ("/spec/sinks/2/cloudWatch/region", json!("Frankfurt"), "write a region"),
+        ("/spec/sinks/2/cloudWatch/endpoint", json!("logs.example"), "write a URL"),
+        ("/spec/sinks/2/cloudWatch/logGroup", json!("a group"), "write letters, digits, and any of"),
+        ("/spec/sinks/2/cloudWatch/logStream", json!("{node}:{pod}"), "write it without"),
+        ("/spec/sinks/3/syslog/address", json!("siem:0"), "write host:port"),
+        ("/spec/sinks/4/file/path", json!("/var/lib/waybill/*/audit.log"), "write the absolute path of one file"),
+        ("/spec/sinks/4/file/path", json!("/var/lib/waybill/a/"), "write the absolute path of one file"),
+        ("/spec/sources/0/file/paths", json!(["/var/log/a**/b"]), "write ** only between"),
+        ("/spec/sources/0/file/paths", json!(["/var/log/**"]), "write ** only between"),
+        ("/spec/sources/0/file/paths", json!(["/var/log/a\nb"]), "write absolute paths"),
+        ("/spec/agent/tolerations", json!([{"operator": "exists"}]), "write Equal, Exists"),
+        ("/spec/agent/tolerations", json!([{"operator": "Exists", "effect": "Never"}]), "write NoSchedule"),
+        ("/spec/agent/tolerations", json!([{"effect": "NoSchedule"}]), "write the taint's key"),
+        ("/spec/agent/tolerations", json!([{"operator": "Exists", "value": "x"}]), "operator Exists takes no value"),
     ];
     for (pointer, value, message) in cases {
         let mut object = object();
-        let (parent, field) = pointer.rsplit_once('/').unwrap();
-        let parent = object.pointer_mut(parent).and_then(Value::as_object_mut).unwrap();
-        if value.is_null() {
-            parent.remove(field);
-        } else {
-            parent.insert(field.to_owned(), value.clone());
-        }
+        set(&mut object, pointer, value.clone());
         // The API server fills in defaults before it judges; so does reading the spec.
         let spec: AuditPolicySpec = serde_json::from_value(object["spec"].clone()).unwrap();
         object["spec"] = serde_json::to_value(&spec).unwrap();
@@ -90,6 +135,17 @@ fn rules_and_validation_find_the_same_mistakes() {
         assert!(messages.iter().any(|found| found.contains(message)), "{pointer} {value}: {messages:?}");
         assert!(!validate(&spec).is_empty(), "{pointer} {value}");
     }
+}
+
+#[test]
+fn two_sinks_need_two_files() {
+    let mut object = object();
+    let mut twin = object["spec"]["sinks"][4].clone();
+    twin["name"] = json!("twin");
+    object["spec"]["sinks"].as_array_mut().unwrap().push(twin);
+    let spec: AuditPolicySpec = serde_json::from_value(object["spec"].clone()).unwrap();
+    assert!(broken(&object, None).iter().any(|message| message.contains("two sinks write to the same file")));
+    assert!(!validate(&spec).is_empty());
 }
 
 #[test]
@@ -138,6 +194,8 @@ fn choices() -> Vec<(&'static str, Vec<Value>)> {
         switch(true, "", ""),
         switch(true, "leak", ""),
         switch(true, "", "me"),
+        switch(true, " ", "me"),
+        switch(true, "leak", "\u{2003}"),
         switch(true, "leak", "me"),
     ];
     let signal = json!({"type": "Signal", "signal": "USR1", "process": {"executable": "/usr/sbin/x"}});
@@ -187,6 +245,53 @@ fn choices() -> Vec<(&'static str, Vec<Value>)> {
     ]
 }
 
+/// Texts that are nearly what a place takes.
+fn texts() -> [(&'static str, bool, &'static str); 14] {
+    let pattern = "[/]?([a-z.*?{}\\[\\]!-]|[.][.]|\\*\\*|/|//|\\\\|[0-9 ]){0,12}";
+    let path = "/?([a-z.*]|[.][.]|/|//|[{}]){1,12}";
+    let host = "(\\[::1\\]|[a-zA-Z0-9._-]{0,6}|10[.]0[.]0[.]1|\\[fe80::%1\\])(:?[0-9+]{0,6})";
+    [
+        ("/spec/sources/0/file/paths", true, pattern),
+        ("/spec/sources/0/file/exclude", true, pattern),
+        ("/spec/sources/0/rotation/folder", false, path),
+        ("/spec/sources/0/timeZone", false, "[A-Za-z0-9/_+ -]{1,8}|Europe/Berlin|UTC"),
+        ("/spec/sources/0/rotation/maxSize", false, "[0-9]{1,5}(Ki|Mi|Gi|k|M|G|)"),
+        ("/spec/limits/line", false, "[0-9]{1,5}(Ki|Mi|Gi|k|M|G|)"),
+        ("/spec/limits/inFlight", false, "[0-9]{1,5}(Ki|Mi|Gi|Ti|k|M|G|T|)"),
+        ("/spec/sinks/0/kafka/brokers", true, host),
+        ("/spec/sinks/0/kafka/topic", false, "[a-zA-Z0-9._ -]{1,4}"),
+        ("/spec/sinks/1/elasticsearch/dataStream", false, "[a-zA-Z0-9._ -]{1,4}"),
+        (
+            "/spec/sinks/1/elasticsearch/endpoints",
+            true,
+            "(https?|ftp)://([a-z0-9._-]{0,6}|\\[::1\\])(:[0-9]{0,6})?(/[!-~]{0,4})?",
+        ),
+        ("/spec/sinks/2/cloudWatch/logStream", false, "([a-z:*/]|[{]node[}]|[{]source[}]|[{]|[}]){1,6}"),
+        ("/spec/sinks/3/syslog/address", false, host),
+        ("/spec/sinks/4/file/path", false, path),
+    ]
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..proptest::prelude::ProptestConfig::with_cases(600) })]
+
+    #[test]
+    fn rules_refuse_nothing_that_the_validation_takes(
+        (pointer, in_list, text) in proptest::sample::select(texts().to_vec())
+            .prop_flat_map(|(pointer, in_list, expression)| {
+                (proptest::prelude::Just(pointer), proptest::prelude::Just(in_list), proptest::string::string_regex(expression).unwrap())
+            }),
+    ) {
+        let mut object = object();
+        set(&mut object, pointer, if in_list { json!([text]) } else { json!(text) });
+        let rules = broken(&object, None);
+        let Ok(spec) = serde_json::from_value::<AuditPolicySpec>(object["spec"].clone()) else { return Ok(()) };
+        let found = validate(&spec);
+        let errors = found.iter().filter(|finding| finding.severity == waybill_crds::Severity::Error).count();
+        proptest::prop_assert!(rules.is_empty() || errors > 0, "{pointer} {text:?}: {rules:?}");
+    }
+}
+
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..proptest::prelude::ProptestConfig::with_cases(300) })]
 
@@ -199,11 +304,7 @@ proptest::proptest! {
         for (place, value) in edits {
             let (pointer, values) = &choices[place.index(choices.len())];
             let value = &values[value.index(values.len())];
-            let (parent, field) = pointer.rsplit_once('/').unwrap();
-            // What holds the place may have been left out by an edit before.
-            if let Some(parent) = object.pointer_mut(parent).and_then(Value::as_object_mut) {
-                if value.is_null() { parent.remove(field); } else { parent.insert(field.to_owned(), value.clone()); }
-            }
+            set(&mut object, pointer, value.clone());
         }
         let spec: AuditPolicySpec = serde_json::from_value(object["spec"].clone()).unwrap();
         object["spec"] = serde_json::to_value(&spec).unwrap();

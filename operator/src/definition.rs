@@ -27,7 +27,10 @@ pub async fn current(client: &Client) {
             Ok(None) => format!("the definition {NAME} is not there"),
             Err(error) => format!("failed to read the definition {NAME}: {error}"),
         };
-        tracing::error!(remedy = "kubectl apply --server-side -f crds/", "{complaint}; this replica is not ready");
+        tracing::error!(
+            remedy = "kubectl apply --server-side --force-conflicts -f crds/",
+            "{complaint}; this replica is not ready"
+        );
         tokio::time::sleep(AGAIN).await;
     }
 }

@@ -84,16 +84,41 @@ impl Events {
 }
 
 /// An error with everything that caused it, as one sentence.
-pub fn chain(error: &dyn std::error::Error) -> String {
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        let cause_text = cause.to_string();
+        let boxed = cause.downcast_ref::<Box<kube::Error>>().map(AsRef::as_ref);
+        let said = match boxed.or_else(|| cause.downcast_ref()) {
+            // What the API server says is a sentence already; its other fields say the same again.
+            Some(kube::Error::Api(answer)) if !answer.message.is_empty() => Some(answer.message.clone()),
+            _ => None,
+        };
+        let last = said.is_some();
+        let cause_text = said.unwrap_or_else(|| cause.to_string());
         if !text.contains(&cause_text) {
             text.push_str(": ");
             text.push_str(&cause_text);
         }
-        source = cause.source();
+        source = cause.source().filter(|_| !last);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+    use crate::reconcile::Error;
+
+    #[test]
+    fn what_the_api_server_says_is_said_once() {
+        let answer = Status::failure("DaemonSet.apps \"waybill-a\" is invalid: spec: a sentence", "Invalid");
+        let source = Box::new(kube::Error::Api(Box::new(answer)));
+        let error = Error::ApplyFailed { kind: "DaemonSet", name: "waybill-a".to_owned(), source };
+        let wanted =
+            "failed to apply the DaemonSet waybill-a: DaemonSet.apps \"waybill-a\" is invalid: spec: a sentence";
+        assert_eq!(chain(&error), wanted);
+    }
 }

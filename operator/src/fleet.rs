@@ -195,9 +195,20 @@ impl Fleet {
         self.agents().iter().all(|agent| agent.policy != policy || state.heard.contains_key(&agent.uid))
     }
 
-    /// Takes the pods of a policy that vanished with bytes pending since this was last asked.
+    /// The pods of a policy that vanished with bytes pending, until each is settled.
     pub fn vanished(&self, policy: &str) -> Vec<Gone> {
-        self.lock().vanished.remove(policy).unwrap_or_default()
+        self.lock().vanished.get(policy).cloned().unwrap_or_default()
+    }
+
+    /// These need no further look: their nodes are there, or the status names them.
+    pub fn settle(&self, policy: &str, settled: &[Gone]) {
+        let mut state = self.lock();
+        if let Some(vanished) = state.vanished.get_mut(policy) {
+            vanished.retain(|gone| !settled.contains(gone));
+            if vanished.is_empty() {
+                state.vanished.remove(policy);
+            }
+        }
     }
 
     /// The pods that can be told and asked something. Read once for each change of them: this is asked for all the time.

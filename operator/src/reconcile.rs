@@ -241,11 +241,13 @@ async fn report(
     }
     let waiting = (cannot_create.is_some()).then_some(Duration::from_secs(15));
     if before.status == after {
+        context.fleet.settle(&policy.name, &gone);
         return Ok(waiting);
     }
     let since = context.statuses().get(&policy.name).map(|(_, at)| at.elapsed());
     if status::is_worth_writing(&before.status, &after, since) {
         write(context, &policy.name, &after).await?;
+        context.fleet.settle(&policy.name, &gone);
         return Ok(waiting);
     }
     let rest = status::NUMBERS.saturating_sub(since.unwrap_or_default());
@@ -300,8 +302,9 @@ async fn gone(context: &Context, policy: &str) -> Result<Vec<Gone>, Error> {
             .get_metadata_opt(&vanished.node)
             .await
             .map_err(|source| Error::ReadFailed { what: "a node", source: Box::new(source) })?;
-        if node.is_none() {
-            gone.push(vanished);
+        match node {
+            Some(_) => context.fleet.settle(policy, &[vanished]),
+            None => gone.push(vanished),
         }
     }
     Ok(gone)

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use serde_json::json;
 
+use crate::cli::inspect::CONFIRMED;
 use crate::engine::report::Report;
 use crate::engine::{Engine, Event, Now, Setup};
 use crate::lane::kill_switch::{Effect, Scope, Switch};
@@ -255,6 +256,9 @@ impl Agent {
             if now != local {
                 local.clone_from(&now);
                 let _sent = events.send(Event::Local(now));
+            }
+            if std::fs::remove_file(state_dir.join(CONFIRMED)).is_ok() {
+                let _sent = events.send(Event::ClockConfirmed);
             }
             if let Some(notice) = switch_file.changed() {
                 let _sent = events.send(Event::Notice(notice));

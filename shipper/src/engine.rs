@@ -23,6 +23,7 @@ pub mod report;
 mod retain;
 mod rotate;
 mod settle;
+mod sink_archives;
 mod succession;
 mod switches;
 
@@ -36,6 +37,7 @@ use crate::lane::track::Tracks;
 use crate::lane::{Delivery, Gate, Outlet, Settlement};
 use crate::plan::{Notice, Plan, SinkPlan};
 use crate::rotate::worker::Done;
+use crate::sink::file::archive::Listing;
 use crate::source::discover::Discovery;
 use crate::source::examine::Allowance;
 use crate::source::frame::Scratch;
@@ -83,6 +85,10 @@ pub enum Event {
     Local(Option<Switch>),
     /// The archivist did something.
     Rotated(Done),
+    /// A sink tells of its finished archives.
+    Listed(Listing),
+    /// Someone says that the clock is right.
+    ClockConfirmed,
     /// Bring everything that is under way home, until then.
     Drain(Instant),
     /// Someone wants to know.
@@ -239,7 +245,7 @@ impl Engine {
         if store.model().node.control.len() != 16 {
             let control = StreamId::random().0.to_vec();
             let node =
-                NodeRecord { machine: setup.machine.clone(), control, created: now.wall, policy_digest: String::new() };
+                NodeRecord { machine: setup.machine.clone(), control, created: now.wall, ..NodeRecord::default() };
             store.put(Kind::NodePut(node));
         }
         let mut engine = Self {
@@ -343,6 +349,8 @@ impl Engine {
                 self.set_switches(now);
             }
             Event::Rotated(done) => self.rotated(done, now),
+            Event::Listed(listing) => self.list_archives(listing),
+            Event::ClockConfirmed => self.confirm_clock(now),
             Event::Drain(until) => self.draining = Some(until),
             Event::Report(answer) => {
                 // Whoever asked may have gone away meanwhile.

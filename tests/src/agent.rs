@@ -211,10 +211,26 @@ impl Agent {
         self.check_alive()?;
         self.history.enter(Event::Frozen);
         self.signal(Signal::STOP)?;
-        let stat = format!("/proc/{}/stat", self.pid()?.as_raw_nonzero());
-        await_true("the agent stands still", Duration::from_secs(5), || {
-            Ok(fs::read_to_string(&stat)?.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T')))
-        })
+        await_true("the agent stands still", Duration::from_secs(5), || self.is_halted())
+    }
+
+    /// Whether it stands still, because it was stopped or came to the point of a `WAYBILL_FAULT` that halts it.
+    pub fn is_halted(&mut self) -> Result<bool> {
+        self.check_alive()?;
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid()?.as_raw_nonzero()))?;
+        Ok(stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T')))
+    }
+
+    /// `waybill inspect archives`: fails, naming it, if one is not as it was made; how many there are.
+    pub fn inspect_archives(&self) -> Result<usize> {
+        let mut command = Command::new(binary()?);
+        command.args(["inspect", "archives", "--json", "--state-dir"]).arg(&self.state);
+        let done = command.output().context("failed to start inspect")?;
+        let rows: Value = serde_json::from_slice(&done.stdout).context("inspect archives did not print JSON")?;
+        let rows = rows.as_array().context("inspect archives did not print a list")?;
+        let bad: Vec<&Value> = rows.iter().filter(|row| row["state"] != "whole").collect();
+        ensure!(done.status.success() && bad.is_empty(), "archives are not as they were made: {bad:?}");
+        Ok(rows.len())
     }
 
     /// SIGCONT.
@@ -301,6 +317,13 @@ impl Agent {
         let fields: Vec<&str> = stat.rsplit(") ").next().context("no stat")?.split(' ').collect();
         let (user, system) = (fields.get(11).context("no user time")?, fields.get(12).context("no system time")?);
         Ok(Duration::from_millis(10 * (user.parse::<u64>()? + system.parse::<u64>()?)))
+    }
+
+    /// Bytes that it read from files since its start; what it received does not count.
+    pub fn read(&self) -> Result<u64> {
+        let io = fs::read_to_string(format!("/proc/{}/io", self.pid()?.as_raw_nonzero()))?;
+        let line = io.lines().find_map(|line| line.strip_prefix("rchar: ")).context("no rchar")?;
+        Ok(line.trim().parse()?)
     }
 }
 

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 /// An authority, and what it signs, in a folder.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Authority {
     folder: PathBuf,
 }

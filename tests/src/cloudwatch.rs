@@ -151,7 +151,7 @@ impl Service for Logs {
         } else if rng.chance(faults.fail) {
             (*rng.pick(&[500, 503]), "oops!".to_owned())
         } else {
-            match serve(&mut lock(&self.state), operation, request.header("authorization"), &request.body) {
+            match serve(&mut lock(&self.state), operation, request) {
                 Ok(body) => (200, body.to_string()),
                 Err(fault) => (400, fault.text()),
             }
@@ -177,13 +177,24 @@ impl Fault {
     }
 }
 
-fn serve(state: &mut State, operation: &str, authorization: &str, body: &[u8]) -> Result<Value, Fault> {
+fn serve(state: &mut State, operation: &str, request: &Request) -> Result<Value, Fault> {
+    let authorization = request.header("authorization");
     let key = authorization.split("Credential=").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default();
     if key.is_empty() {
         return Err(Fault::new("MissingAuthenticationTokenException", "Missing Authentication Token"));
     }
     if key.starts_with("EXPIRED") {
         return Err(Fault::new("ExpiredTokenException", "The security token included in the request is expired"));
+    }
+    if key.starts_with("MISSIGNED") {
+        let token = request.header("x-amz-security-token");
+        return Err(Fault::new(
+            "InvalidSignatureException",
+            format!(
+                "The request signature we calculated does not match the signature you provided.\n\nThe Canonical String for \
+                 this request should have been\n'POST\n/\n\nx-amz-security-token:{token}\n'"
+            ),
+        ));
     }
     if !state.access_key.is_empty() && state.access_key != key {
         return Err(Fault::new(
@@ -195,7 +206,7 @@ fn serve(state: &mut State, operation: &str, authorization: &str, body: &[u8]) -
         let message = format!("User: arn:aws:iam::1:user/u is not authorized to perform: logs:{operation}");
         return Err(Fault::new("AccessDeniedException", message));
     }
-    let Ok(request) = serde_json::from_slice::<Value>(body) else {
+    let Ok(request) = serde_json::from_slice::<Value>(&request.body) else {
         return Err(Fault::new("SerializationException", "not JSON"));
     };
     let done = match operation {

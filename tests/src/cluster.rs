@@ -12,6 +12,7 @@ pub mod metadata;
 mod node;
 pub mod node_writer;
 pub mod policy_scene;
+pub mod process;
 mod site;
 pub mod traffic;
 mod workload;

@@ -1,18 +1,18 @@
-//! A real Apache Kafka: one broker, which is its own controller, on the loopback, with data in a folder of the test.
+//! A real Apache Kafka on the loopback, with data in a folder of the test: a broker that is its own controller, and peers if wanted.
 
 mod reader;
 
 use std::fmt::Write as _;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{ChildStdin, ChildStdout, Command};
 
 use anyhow::{Context, Result, ensure};
-use rustix::process::{Pid, Signal, kill_process};
 
 use crate::certificates::{Authority, Certificate};
+use crate::process::Process;
 use crate::{jars, skip};
 pub use reader::{Message, read};
 
@@ -32,15 +32,18 @@ pub enum Listener {
     Mutual,
     /// TLS; the broker's certificate is for another host.
     Elsewhere,
+    /// TLS; the broker's certificate is valid no more.
+    Expired,
     /// Nothing, like `Plain`; clients are told to come back through a proxy.
     Proxied,
 }
 
-const LISTENERS: [(Listener, &str, &str); 5] = [
+const LISTENERS: [(Listener, &str, &str); 6] = [
     (Listener::Plain, "PLAIN", "PLAINTEXT"),
     (Listener::Login, "LOGIN", "SASL_SSL"),
     (Listener::Mutual, "MUTUAL", "SSL"),
     (Listener::Elsewhere, "ELSEWHERE", "SSL"),
+    (Listener::Expired, "EXPIRED", "SSL"),
     (Listener::Proxied, "PROXIED", "PLAINTEXT"),
 ];
 
@@ -50,21 +53,20 @@ pub struct Broker {
     home: PathBuf,
     java: PathBuf,
     folder: PathBuf,
+    /// Its number in its cluster, the cluster's id, and where the controller is.
+    node: u32,
+    cluster: String,
+    controller: u16,
     host: Ipv4Addr,
     ports: Vec<u16>,
     /// Where the clients of `Listener::Proxied` are sent.
     proxy: Option<SocketAddr>,
     authority: Authority,
-    /// For the listeners, for the one that shows another's name, and for a client.
-    certificates: [Certificate; 3],
-    running: Option<Running>,
-}
-
-#[derive(Debug)]
-struct Running {
-    child: Child,
-    commands: ChildStdin,
-    answers: BufReader<ChildStdout>,
+    /// For the listeners, for the one that shows another's name, for the one whose time is over, and for a client.
+    certificates: [Certificate; 4],
+    process: Process,
+    /// What it is commanded by while it runs, and where it answers.
+    talk: Option<(ChildStdin, BufReader<ChildStdout>)>,
 }
 
 /// Ports that are free now, all different.
@@ -112,11 +114,47 @@ impl Broker {
         let certificates = [
             authority.sign("broker", &format!("DNS:localhost,IP:127.0.0.1,IP:{host}"))?,
             authority.sign("elsewhere", "DNS:elsewhere.example")?,
+            authority.sign_expired("expired", "DNS:localhost,IP:127.0.0.1")?,
             authority.sign("client", "DNS:client")?,
         ];
         let ports = free_ports(LISTENERS.len() + 1)?;
-        let folder = folder.to_owned();
-        Ok(Self { home, java, folder, host, ports, proxy: None, authority, certificates, running: None })
+        let controller = ports[LISTENERS.len()];
+        Ok(Self {
+            home,
+            java,
+            folder: folder.to_owned(),
+            node: 1,
+            // Sixteen bytes in base64, as a cluster is named.
+            cluster: format!("waybill{:08}{controller:06}A", std::process::id()),
+            controller,
+            host,
+            ports,
+            proxy: None,
+            authority,
+            certificates,
+            process: Process::new("the broker", &folder.join("broker.log")),
+            talk: None,
+        })
+    }
+
+    /// Another broker of this one's cluster, which does not run yet. Its controller is this one.
+    pub fn peer(&self, node: u32, folder: &Path) -> Result<Self> {
+        ensure!(node > 1, "node {node} is the controller");
+        Ok(Self {
+            home: self.home.clone(),
+            java: self.java.clone(),
+            folder: folder.to_owned(),
+            node,
+            cluster: self.cluster.clone(),
+            controller: self.controller,
+            host: self.host,
+            ports: free_ports(LISTENERS.len())?,
+            proxy: None,
+            authority: self.authority.clone(),
+            certificates: self.certificates.clone(),
+            process: Process::new("the broker", &folder.join("broker.log")),
+            talk: None,
+        })
     }
 
     /// Where it listens.
@@ -155,32 +193,29 @@ impl Broker {
 
     /// A client's certificate that it knows.
     pub fn client(&self) -> &Certificate {
-        &self.certificates[2]
+        &self.certificates[3]
     }
 
     /// Starts it with the data that it had, and waits until it takes requests.
     pub fn resume(&mut self) -> Result<()> {
-        ensure!(self.running.is_none(), "the broker is already running");
         fs::write(self.folder.join("server.properties"), self.properties()?)?;
-        let log = OpenOptions::new().create(true).append(true).open(self.folder.join("broker.log"))?;
         let mut command = Command::new(self.java.join("bin/java"));
         command.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xms64m", "-Xmx384m", "-cp"]);
         command.arg(format!("{0}/classes:{0}/lib/*", self.home.display())).arg("Broker");
         command.arg(self.folder.join("server.properties")).arg(self.data());
-        command.arg(self.port(Listener::Plain).to_string());
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).spawn()?;
-        let commands = child.stdin.take().context("no stdin")?;
-        let answers = BufReader::new(child.stdout.take().context("no stdout")?);
-        self.running = Some(Running { child, commands, answers });
+        command.arg(self.port(Listener::Plain).to_string()).arg(&self.cluster);
+        command.args((self.node == 1).then_some("--standalone"));
+        let (commands, answers) = self.process.converse(&mut command)?;
+        self.talk = Some((commands, BufReader::new(answers)));
         self.command("ready")
     }
 
     /// Has it do something and waits until it is done; `Broker.java` has the commands.
     pub fn command(&mut self, command: &str) -> Result<()> {
-        let running = self.running.as_mut().context("the broker is not running")?;
-        running.commands.write_all(format!("{command}\n").as_bytes())?;
+        let (commands, answers) = self.talk.as_mut().context("the broker is not running")?;
+        commands.write_all(format!("{command}\n").as_bytes())?;
         let mut answer = String::new();
-        running.answers.read_line(&mut answer)?;
+        answers.read_line(&mut answer)?;
         let log = self.folder.join("broker.log");
         ensure!(answer == "ok\n", "{command}: the broker answered {answer:?}; its log is {}", log.display());
         Ok(())
@@ -188,30 +223,18 @@ impl Broker {
 
     /// SIGKILL; returns when it is gone.
     pub fn kill(&mut self) -> Result<()> {
-        self.end(Signal::KILL)
+        self.talk = None;
+        self.process.kill()
     }
 
     /// SIGSTOP: it keeps its connections and answers nothing.
     pub fn freeze(&self) -> Result<()> {
-        self.signal(Signal::STOP)
+        self.process.freeze()
     }
 
     /// SIGCONT.
     pub fn thaw(&self) -> Result<()> {
-        self.signal(Signal::CONT)
-    }
-
-    fn signal(&self, signal: Signal) -> Result<()> {
-        let running = self.running.as_ref().context("the broker is not running")?;
-        Ok(kill_process(Pid::from_child(&running.child), signal)?)
-    }
-
-    fn end(&mut self, signal: Signal) -> Result<()> {
-        self.signal(signal)?;
-        if let Some(mut running) = self.running.take() {
-            running.child.wait()?;
-        }
-        Ok(())
+        self.process.thaw()
     }
 
     fn data(&self) -> PathBuf {
@@ -219,7 +242,11 @@ impl Broker {
     }
 
     fn properties(&self) -> Result<String> {
-        let controller = self.ports[LISTENERS.len()];
+        let controller = format!("CONTROLLER://127.0.0.1:{}", self.controller);
+        let (roles, controller) = match self.node {
+            1 => ("broker,controller", format!(",{controller}")),
+            _ => ("broker", String::new()),
+        };
         // Commands come by the loopback in any case.
         let bound = if self.host.is_loopback() { self.host } else { Ipv4Addr::UNSPECIFIED };
         let join =
@@ -228,13 +255,13 @@ impl Broker {
         let advertised = join(&|(listener, name, _)| format!("{name}://{}", self.advertised(*listener)));
         let protocols = join(&|(_, name, protocol)| format!("{name}:{protocol}"));
         let mut text = format!(
-            "process.roles=broker,controller\n\
-            node.id=1\n\
-            listeners={listeners},CONTROLLER://127.0.0.1:{controller}\n\
+            "process.roles={roles}\n\
+            node.id={}\n\
+            listeners={listeners}{controller}\n\
             advertised.listeners={advertised}\n\
             listener.security.protocol.map={protocols},CONTROLLER:PLAINTEXT\n\
             controller.listener.names=CONTROLLER\n\
-            controller.quorum.bootstrap.servers=127.0.0.1:{controller}\n\
+            controller.quorum.bootstrap.servers=127.0.0.1:{}\n\
             inter.broker.listener.name=PLAIN\n\
             log.dirs={}\n\
             auto.create.topics.enable=false\n\
@@ -257,11 +284,16 @@ impl Broker {
             ssl.keystore.location={}\n\
             listener.name.mutual.ssl.client.auth=required\n\
             listener.name.elsewhere.ssl.keystore.type=PEM\n\
-            listener.name.elsewhere.ssl.keystore.location={}\n",
+            listener.name.elsewhere.ssl.keystore.location={}\n\
+            listener.name.expired.ssl.keystore.type=PEM\n\
+            listener.name.expired.ssl.keystore.location={}\n",
+            self.node,
+            self.controller,
             self.data().display(),
             self.authority.certificate().display(),
             self.certificates[0].bundle.display(),
             self.certificates[1].bundle.display(),
+            self.certificates[2].bundle.display(),
         );
         // A broker that was killed may register again only after its old session ended.
         text.push_str("broker.session.timeout.ms=2000\nbroker.heartbeat.interval.ms=500\n");
@@ -278,15 +310,5 @@ impl Broker {
             )?;
         }
         Ok(text)
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        if self.running.is_some()
-            && let Err(error) = self.kill()
-        {
-            println!("failed to end the broker: {error:#}");
-        }
     }
 }

@@ -3,14 +3,15 @@
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::http;
 use crate::jars::{self, succeed};
+use crate::process::Process;
 use crate::wait::await_true;
 
 /// What is installed, from the Python Package Index.
@@ -22,8 +23,7 @@ const START: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Moto {
     address: SocketAddr,
-    log: PathBuf,
-    child: Child,
+    process: Process,
 }
 
 /// The server's program, installed once, in an environment of its own in the cache.
@@ -59,11 +59,10 @@ impl Moto {
     pub fn start(log: &Path) -> Result<Self> {
         let program = program()?;
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        let out = File::create(log)?;
         let mut command = Command::new(program);
         command.args(["-H", "127.0.0.1", "-p", &address.port().to_string()]);
-        let child = command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out).spawn();
-        let mut new = Self { address, log: log.to_owned(), child: child.context("failed to start moto")? };
+        let mut new = Self { address, process: Process::new("moto", log) };
+        new.process.start(&mut command)?;
         await_true("moto answers", START, || {
             new.check_alive()?;
             Ok(http::get(address, "/moto-api/").is_ok_and(|(status, _)| status == 200))
@@ -78,17 +77,6 @@ impl Moto {
 
     /// Fails if it has ended by itself.
     pub fn check_alive(&mut self) -> Result<()> {
-        if let Some(status) = self.child.try_wait()? {
-            bail!("moto ended by itself, {status}; its log is {}", self.log.display());
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Moto {
-    fn drop(&mut self) {
-        if let Err(error) = self.child.kill().and_then(|()| self.child.wait()) {
-            println!("failed to end moto: {error}");
-        }
+        self.process.check_alive()
     }
 }

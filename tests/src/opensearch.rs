@@ -1,22 +1,22 @@
 //! A real OpenSearch: one node on the loopback, with data in a folder of the test.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
-use rustix::process::{Pid, Signal, kill_process};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::certificates::Authority;
 use crate::http::Caller;
 use crate::jars;
+use crate::process::Process;
 use crate::wait::await_true;
 
 /// How long a node may take to answer after its start, on a busy machine.
-const START: Duration = Duration::from_secs(120);
+const START: Duration = Duration::from_mins(5);
 
 /// A node. Killed when dropped; it also ends when the test does.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub struct OpenSearch {
     address: SocketAddr,
     settings: Vec<String>,
     caller: Caller,
-    child: Option<Child>,
+    process: Process,
 }
 
 /// What a node is made of.
@@ -121,7 +121,7 @@ impl OpenSearch {
         node.resume()?;
         // It answers before it has made the index of its users and roles.
         await_true("OpenSearch has its users", START, || {
-            node.check_alive()?;
+            node.process.check_alive()?;
             let users = node.caller.get("/_plugins/_security/api/internalusers");
             Ok(users.is_ok_and(|(status, _)| status == 200))
         })?;
@@ -145,7 +145,7 @@ impl OpenSearch {
             address,
             settings: settings.iter().map(|s| (*s).to_owned()).collect(),
             caller: Caller::new(address),
-            child: None,
+            process: Process::new("OpenSearch", &folder.join("node.log")),
         })
     }
 
@@ -162,56 +162,32 @@ impl OpenSearch {
 
     /// Starts the node, with the data that it had, and waits until it takes requests.
     pub fn resume(&mut self) -> Result<()> {
-        ensure!(self.child.is_none(), "the node is already running");
         fs::create_dir_all(&self.folder)?;
-        let log = OpenOptions::new().create(true).append(true).open(self.folder.join("node.log"))?;
         let mut command = Command::new(self.java.join("bin/java"));
         command.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xms128m", "-Xmx512m", "-cp"]);
         command.arg(format!("{0}/classes:{0}/lib/*", self.home.display()));
         command.arg("Node").arg(&self.folder).arg(self.address.port().to_string()).args(&self.settings);
-        // It ends when its end of the pipe does, and so with the test, however that ends.
-        let child = command.stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log).spawn()?;
-        self.child = Some(child);
+        self.process.start(&mut command)?;
         await_true("OpenSearch answers", START, || {
-            self.check_alive()?;
+            self.process.check_alive()?;
             let health = self.caller.get("/_cluster/health?wait_for_status=yellow&timeout=1s");
             Ok(health.is_ok_and(|(status, _)| status == 200))
         })
     }
 
-    fn check_alive(&mut self) -> Result<()> {
-        let child = self.child.as_mut().context("the node is not running")?;
-        if let Some(status) = child.try_wait()? {
-            self.child = None;
-            let log = fs::read_to_string(self.folder.join("node.log")).unwrap_or_default();
-            let tail: Vec<&str> = log.lines().rev().take(20).collect();
-            bail!("OpenSearch ended by itself, {status}:\n{}", tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
-        }
-        Ok(())
-    }
-
     /// SIGKILL; returns when it is gone.
     pub fn kill(&mut self) -> Result<()> {
-        self.signal(Signal::KILL)?;
-        if let Some(mut child) = self.child.take() {
-            child.wait()?;
-        }
-        Ok(())
+        self.process.kill()
     }
 
     /// SIGSTOP: it keeps its connections and answers nothing.
     pub fn freeze(&self) -> Result<()> {
-        self.signal(Signal::STOP)
+        self.process.freeze()
     }
 
     /// SIGCONT.
     pub fn thaw(&self) -> Result<()> {
-        self.signal(Signal::CONT)
-    }
-
-    fn signal(&self, signal: Signal) -> Result<()> {
-        let child = self.child.as_ref().context("the node is not running")?;
-        Ok(kill_process(Pid::from_child(child), signal)?)
+        self.process.thaw()
     }
 
     /// Makes a request and wants an answer below 300.
@@ -250,15 +226,5 @@ impl OpenSearch {
             return Ok(0);
         }
         self.call("GET", &format!("/{name}/_count"), &Value::Null)?["count"].as_u64().context("no count")
-    }
-}
-
-impl Drop for OpenSearch {
-    fn drop(&mut self) {
-        if self.child.is_some()
-            && let Err(error) = self.kill()
-        {
-            println!("failed to end OpenSearch: {error:#}");
-        }
     }
 }

@@ -106,11 +106,19 @@ pub fn files(live: &Path) -> Result<Vec<PathBuf>> {
             }
         }
     }
-    found.sort();
+    found.sort_by_key(|path| turn(path));
     if live.exists() {
         found.push(live.to_owned());
     }
     Ok(found)
+}
+
+/// The place of a rotated file among the others: its cycle, and its number in it, of which the hundredth has more digits.
+fn turn(path: &Path) -> (String, u64) {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let stem = name.split(['~', '.']).next().unwrap_or_default().to_owned();
+    let number = name.split_once('~').and_then(|(_, rest)| rest.split('.').next()?.parse().ok());
+    (stem, number.unwrap_or(0))
 }
 
 /// Opens a file for reading, decompressed by what its name says.
@@ -121,4 +129,19 @@ pub fn open(path: &Path) -> Result<Box<dyn Read>> {
         Some("zst") => Box::new(zstd::Decoder::with_buffer(file)?),
         _ => Box::new(file),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hundredth_file_comes_after_the_ninety_ninth() {
+        let mut names = ["audit_2~01.log", "audit_1~100.log.gz", "audit_1~99.log", "audit_1.log.gz"].map(PathBuf::from);
+        names.sort_by_key(|path| turn(path));
+        assert_eq!(
+            names,
+            ["audit_1.log.gz", "audit_1~99.log", "audit_1~100.log.gz", "audit_2~01.log"].map(PathBuf::from)
+        );
+    }
 }

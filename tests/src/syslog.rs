@@ -3,13 +3,13 @@
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use rustix::process::{Pid, Signal, kill_process};
 
 use crate::certificates::Certificate;
+use crate::process::Process;
 use crate::wait::await_true;
 
 /// How long a receiver may take to listen.
@@ -69,7 +69,7 @@ pub struct Receiver {
     transport: Transport,
     folder: PathBuf,
     port: u16,
-    child: Option<Child>,
+    process: Process,
 }
 
 impl Receiver {
@@ -77,7 +77,8 @@ impl Receiver {
     pub fn new(program: Program, transport: Transport, folder: &Path) -> Result<Self> {
         fs::create_dir_all(folder)?;
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        Ok(Self { program, transport, folder: folder.to_owned(), port, child: None })
+        let process = Process::new(program.name(), &folder.join("log"));
+        Ok(Self { program, transport, folder: folder.to_owned(), port, process })
     }
 
     /// Where it listens, as a policy names it.
@@ -94,7 +95,6 @@ impl Receiver {
 
     /// Starts it and waits until it listens.
     pub fn start(&mut self) -> Result<()> {
-        ensure!(self.child.is_none(), "the receiver is already running");
         let config = self.folder.join("receiver.conf");
         let at = |name: &str| self.folder.join(name);
         let mut command = Command::new(self.program.name());
@@ -116,13 +116,9 @@ impl Receiver {
                 }
             }
         }
-        let log = fs::OpenOptions::new().create(true).append(true).open(at("log"))?;
-        let child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn();
-        self.child = Some(child.with_context(|| format!("failed to start {}", self.program.name()))?);
+        self.process.start(&mut command)?;
         await_true("the receiver listens", START, || {
-            if let Some(status) = self.child.as_mut().context("no receiver")?.try_wait()? {
-                bail!("the receiver ended, {status}: {}", fs::read_to_string(at("log"))?);
-            }
+            self.process.check_alive()?;
             Ok(match self.transport {
                 // Whoever binds the port says whether it is taken.
                 Transport::Udp => UdpSocket::bind((Ipv4Addr::LOCALHOST, self.port)).is_err(),
@@ -133,25 +129,17 @@ impl Receiver {
 
     /// SIGKILL; returns when it is gone.
     pub fn kill(&mut self) -> Result<()> {
-        let mut child = self.child.take().context("the receiver is not running")?;
-        child.kill()?;
-        child.wait()?;
-        Ok(())
+        self.process.kill()
     }
 
     /// SIGSTOP: its kernel takes what it has room for.
     pub fn freeze(&self) -> Result<()> {
-        self.signal(Signal::STOP)
+        self.process.freeze()
     }
 
     /// SIGCONT.
     pub fn thaw(&self) -> Result<()> {
-        self.signal(Signal::CONT)
-    }
-
-    fn signal(&self, signal: Signal) -> Result<()> {
-        let child = self.child.as_ref().context("the receiver is not running")?;
-        Ok(kill_process(Pid::from_child(child), signal)?)
+        self.process.thaw()
     }
 
     /// The messages that it wrote, in its order. A message without its end, which a kill leaves, is not one.
@@ -225,18 +213,8 @@ impl Receiver {
     }
 }
 
-impl Drop for Receiver {
-    fn drop(&mut self) {
-        if self.child.is_some()
-            && let Err(error) = self.kill()
-        {
-            println!("failed to end the receiver: {error}");
-        }
-    }
-}
-
 /// The folder of a program's modules, if the program was unpacked beside the machine's own: `ROOT/bin/PROGRAM` and `ROOT/usr/lib/…`.
-fn modules(program: Program) -> Option<PathBuf> {
+pub fn modules(program: Program) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let found = std::env::split_paths(&path).map(|dir| dir.join(program.name())).find(|path| path.exists())?;
     let libraries = found.parent()?.parent()?.join("usr/lib");

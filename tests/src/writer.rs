@@ -15,6 +15,7 @@ pub mod pieces;
 pub mod qurl;
 pub mod replace;
 pub mod scribe;
+pub mod shell;
 pub mod truncate;
 pub mod unlink;
 
@@ -29,6 +30,7 @@ use crate::rng::Rng;
 use crate::stage::Stage;
 pub use live::Live;
 pub use scribe::Scribe;
+pub use shell::Shell;
 
 /// One kind of writer.
 pub trait Actor: Send {

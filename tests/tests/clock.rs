@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::io::Read as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
@@ -22,6 +23,74 @@ fn library() -> Option<PathBuf> {
         .iter()
         .map(|folder| PathBuf::from(folder).join(LIBRARY))
         .find(|path| path.exists())
+}
+
+/// Nothing goes for its age after a step, also after a restart, until someone says that the clock is right.
+#[test]
+fn a_step_is_remembered_until_it_is_confirmed() -> Result<()> {
+    let Some(library) = library() else {
+        return skip::skip("a clock that is set", "libfaketime is not installed");
+    };
+    room::within("clock-confirm", |room| {
+        let pattern = format!("{}/app/app.log", room.logs().display());
+        let source = policy::text("app", &pattern);
+        let source = with(source, "/rotation", json!({"mode": "Collapse", "maxSize": "64Ki"}));
+        let source = with(source, "/retention", json!({"maxAgeDays": 1, "maxFiles": 0}));
+        let policy = Policy::new("clock").source(source).sink(policy::file("archive", &room.archive()));
+        let mut scene = Scene::with(room, &policy)?;
+        let mut live = scene.create("app.log")?;
+        let clock = room.path().join("clock");
+        let set = |time: &str| fs::write(&clock, format!("{time}\n"));
+        set("2026-10-10 10:00:00")?;
+        fake(&mut scene, &library, &clock)?;
+        scene.start()?;
+        await_true("archives are made", SOON, || {
+            scene.write(&mut live, 100)?;
+            Ok(scene.output()?.actions("archive_made").count() >= 3)
+        })?;
+        // Four days ahead: everything is old.
+        set("2026-10-14 10:00:00")?;
+        scene.await_entry("clock_stepped", |_| true)?;
+        let metric = |scene: &Scene<'_>| -> Result<bool> {
+            let text = scene.agent.asker().metrics()?;
+            Ok(text.lines().any(|l| l == "waybill_retention_held{source=\"app\",reason=\"Clock\"} 1"))
+        };
+        await_true("it is said what holds the retention", SOON, || metric(&scene))?;
+        scene.kill()?;
+        scene.start()?;
+        await_true("it is said what holds the retention after a restart", SOON, || metric(&scene))?;
+        ensure!(scene.output()?.actions("archive_removed").count() == 0, "something went for its age");
+        let inspect = |words: &[&str]| -> Result<String> {
+            let mut command = Command::new(waybill_tests::agent::binary()?);
+            command.args(["inspect", "clock", "--state-dir"]).arg(room.state()).args(words);
+            command.env("LD_PRELOAD", &library).env("FAKETIME_TIMESTAMP_FILE", &clock);
+            let done = command.env("DONT_FAKE_MONOTONIC", "1").output()?;
+            ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+            Ok(String::from_utf8_lossy(&done.stdout).into_owned())
+        };
+        ensure!(inspect(&[])?.contains("nothing is removed for its age"), "{}", inspect(&[])?);
+        inspect(&["--confirm"])?;
+        scene.await_entry("clock_confirmed", |_| true)?;
+        await_true("the old go", SOON, || Ok(scene.output()?.actions("archive_removed").count() >= 3))?;
+        ensure!(inspect(&[])?.contains("was not set lately"), "{}", inspect(&[])?);
+        // Back while the agent is away: noticed from its own entries.
+        scene.stop()?;
+        set("2026-10-12 10:00:00")?;
+        scene.start()?;
+        await_true("the step back is noticed", SOON, || Ok(scene.output()?.actions("clock_stepped").count() == 2))?;
+        scene.stop()
+    })
+}
+
+/// Gives the agent a clock that a file sets.
+fn fake(scene: &mut Scene<'_>, library: &Path, clock: &Path) -> Result<()> {
+    scene.agent.set("LD_PRELOAD", library.to_str().context("a path is text")?);
+    scene.agent.set("FAKETIME_TIMESTAMP_FILE", clock.to_str().context("a path is text")?);
+    scene.agent.set("FAKETIME_NO_CACHE", "1");
+    scene.agent.set("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    scene.agent.set("DONT_FAKE_MONOTONIC", "1");
+    scene.agent.set("TZ", "UTC");
+    Ok(())
 }
 
 #[test]
@@ -43,12 +112,7 @@ fn no_archive_is_overwritten_and_none_is_empty() -> Result<()> {
         let clock = room.path().join("clock");
         let set = |time: &str| fs::write(&clock, format!("{time}\n"));
         set("2026-10-31 21:30:00")?;
-        scene.agent.set("LD_PRELOAD", library.to_str().context("a path is text")?);
-        scene.agent.set("FAKETIME_TIMESTAMP_FILE", clock.to_str().context("a path is text")?);
-        scene.agent.set("FAKETIME_NO_CACHE", "1");
-        scene.agent.set("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-        scene.agent.set("DONT_FAKE_MONOTONIC", "1");
-        scene.agent.set("TZ", "UTC");
+        fake(&mut scene, &library, &clock)?;
         scene.start()?;
         let folder = room.logs().join("app");
         let archives = || -> Result<BTreeSet<String>> {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use waybill_tests::cloudwatch::{self, Double, Event, Faults};
 use waybill_tests::logs::{self, Arrived};
@@ -214,6 +214,33 @@ fn what_the_service_rejects_is_set_aside_and_the_rest_goes_on() -> Result<()> {
         ensure!(shipment.refused()? == 30, "{} records are set aside", shipment.refused()?);
         ensure!(count(&double)? == 60, "{} records came", count(&double)?);
         // A limit that the service's clock alone breaks is no fault of the request.
+        double.state().breaches.clear();
+        content_with(&mut shipment, &double, 30)
+    })
+}
+
+#[test]
+fn a_retention_that_someone_shortens_costs_one_request() -> Result<()> {
+    room::within("cloudwatch-shortened", |room| {
+        let double = Double::start()?;
+        let mut shipment = with_policy(room, &v2ray(room, sink(&double)))?;
+        let date = (jiff::Timestamp::now() - jiff::SignedDuration::from_hours(72)).strftime("%Y/%m/%d %H:%M:%S");
+        let lines = |from: u32| -> Vec<String> {
+            (from..from + 30)
+                .map(|n| format!("{date} 192.0.2.1:5 accepted tcp:example.org:443 [direct] email: user{n}"))
+                .collect()
+        };
+        shipment.lines(&lines(0))?;
+        shipment.agent.start()?;
+        shipment.settle()?;
+        double.state().groups.get_mut(GROUP).context("no group")?.retention = Some(1);
+        shipment.lines(&lines(100))?;
+        shipment.settle()?;
+        ensure!(shipment.refused()? == 30, "{} records are set aside", shipment.refused()?);
+        // Now that it is known, times are moved into it.
+        shipment.lines(&lines(200))?;
+        shipment.settle()?;
+        ensure!(count(&double)? == 60, "{} records came", count(&double)?);
         double.state().breaches.clear();
         content_with(&mut shipment, &double, 30)
     })

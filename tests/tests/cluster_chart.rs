@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use anyhow::{Result, ensure};
-use waybill_tests::cluster::{Cluster, PolicyScene, chart, within};
+use waybill_tests::cluster::{Cluster, PolicyScene, chart, definition, within};
 use waybill_tests::oracle::Leniency;
 
 #[test]
@@ -66,4 +66,30 @@ fn agents_ship_on_without_the_chart_and_a_new_one_takes_them_over() -> Result<()
         scene.judge(Leniency::default())?;
         scene.remove()
     })
+}
+
+#[test]
+#[ignore = "needs a cluster: make test-cluster"]
+fn the_command_of_the_notes_upgrades_the_definition_that_helm_installed() -> Result<()> {
+    let cluster = Cluster::here()?;
+    chart::install(&cluster)?;
+    let uninstall = ["uninstall", "waybill", "--namespace", chart::OPERATOR, "--wait", "--timeout", "90s"];
+    chart::helm(&uninstall)?;
+    cluster.kubectl().delete("crd", definition::NAME)?;
+    let verdict = (|| {
+        chart::release(chart::THIS, chart::THIS, true)?;
+        let text = std::fs::read_to_string(definition::path())?;
+        let next = text.replace("Stops the whole policy.", "Stops all of the policy.");
+        ensure!(next != text, "the definition does not have what is to be changed");
+        let folder = tempfile::tempdir()?;
+        std::fs::write(folder.path().join("definition.yaml"), next)?;
+        // As it stands in the notes. The fields are Helm's: without force the API server refuses to give them to someone else.
+        let folder = folder.path().to_string_lossy().into_owned();
+        cluster.kubectl().run(&["apply", "--server-side", "--force-conflicts", "--filename", &folder])?;
+        let found = cluster.kubectl().json(&["get", "crd", definition::NAME])?;
+        ensure!(found.to_string().contains("Stops all of the policy."), "nothing was changed");
+        Ok(())
+    })();
+    let back = chart::install_again(&cluster);
+    verdict.and(back)
 }

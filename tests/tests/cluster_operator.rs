@@ -1,11 +1,10 @@
 //! A policy under the operator: what there is after `kubectl apply`, how it is hardened, and what is left after `kubectl delete`.
 
-use std::fs;
-
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
-use waybill_tests::cluster::{PolicyScene, within};
+use serde_json::{Value, json};
+use waybill_tests::cluster::{PATIENCE, PolicyScene, process, within};
 use waybill_tests::oracle::Leniency;
+use waybill_tests::wait::await_condition;
 
 #[test]
 #[ignore = "needs a cluster: make test-cluster"]
@@ -58,52 +57,55 @@ fn owned(scene: &PolicyScene<'_>) -> Result<()> {
 fn agents_have_two_capabilities_no_token_and_a_read_only_root() -> Result<()> {
     within("operator-hardened", |site| {
         let scene = PolicyScene::begin(site, "operator-hardened")?;
-        let agents = processes("--state-dir=/var/lib/waybill/operator-hardened")?;
+        let agents = process::agents("operator-hardened")?;
         ensure!(agents.len() == site.nodes().len(), "{} agents run", agents.len());
         for agent in &agents {
-            let field = |name: &str| -> Result<String> {
-                let line = agent.status.lines().find_map(|line| line.strip_prefix(name));
-                Ok(line.with_context(|| format!("no {name}"))?.trim().to_owned())
-            };
             // CAP_DAC_READ_SEARCH is bit 2, CAP_LEASE is bit 28.
             let wanted = (1_u64 << 2) | (1 << 28);
-            for set in ["CapEff:", "CapPrm:", "CapBnd:"] {
-                let has = u64::from_str_radix(&field(set)?, 16)?;
+            for (set, wanted) in [("CapEff:", wanted), ("CapPrm:", wanted), ("CapBnd:", wanted), ("CapAmb:", 0)] {
+                let has = agent.capabilities(set)?;
                 ensure!(has == wanted, "{set} {has:x} instead of {wanted:x}");
             }
-            ensure!(field("CapAmb:")?.chars().all(|digit| digit == '0'), "{}", field("CapAmb:")?);
-            ensure!(field("NoNewPrivs:")? == "1", "privileges can be gained");
-            ensure!(field("Seccomp:")? == "2", "no seccomp filter");
-            let root = agent.mounts.lines().find(|line| line.split(' ').nth(4) == Some("/"));
-            let root = root.context("no root file system")?;
-            ensure!(root.split(' ').nth(5).is_some_and(|options| options.starts_with("ro")), "{root}");
-            ensure!(!agent.mounts.contains("serviceaccount"), "a token is mounted:\n{}", agent.mounts);
-            let logs = agent.mounts.lines().find(|line| line.split(' ').nth(4) == Some("/var/log"));
-            let logs = logs.context("/var/log is not mounted")?;
-            ensure!(logs.split(' ').nth(5).is_some_and(|options| options.starts_with("ro")), "{logs}");
+            ensure!(agent.field("NoNewPrivs:")? == "1", "privileges can be gained");
+            ensure!(agent.field("Seccomp:")? == "2", "no seccomp filter");
+            for path in ["/", "/var/log"] {
+                let options = agent.mounted(path).with_context(|| format!("{path} is not mounted"))?;
+                ensure!(options.starts_with("ro"), "{path}: {options}");
+            }
+            ensure!(!agent.mounts().contains("serviceaccount"), "a token is mounted:\n{}", agent.mounts());
         }
         scene.remove()
     })
 }
 
-struct Process {
-    status: String,
-    mounts: String,
-}
-
-/// The agents of this cluster whose command line has an argument. All of its processes are in the tests' own pid namespace.
-fn processes(argument: &str) -> Result<Vec<Process>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir("/proc")? {
-        let path = entry?.path();
-        let Ok(line) = fs::read_to_string(path.join("cmdline")) else { continue };
-        let mut words = line.split('\0');
-        if words.next() == Some("/waybill") && words.any(|word| word == argument) {
-            let read = |name| fs::read_to_string(path.join(name));
-            found.push(Process { status: read("status")?, mounts: read("mountinfo")? });
-        }
-    }
-    Ok(found)
+#[test]
+#[ignore = "needs a cluster: make test-cluster"]
+fn a_sink_that_lags_is_told_in_the_table() -> Result<()> {
+    within("operator-lag", |site| {
+        let mut scene = PolicyScene::begin(site, "operator-lag")?;
+        // No one listens there.
+        let kafka = json!({"name": "stream", "type": "Kafka", "kafka": {"brokers": ["10.89.0.1:1"], "topic": "audit"}});
+        scene.put(&scene.plain().sink(kafka))?;
+        scene.flow(100)?;
+        let row = await_condition("the table tells the lag", PATIENCE, || {
+            let table = site.kubectl().run(&["get", "auditpolicies", scene.name(), "--no-headers"])?;
+            // A column without a value is blank.
+            let row: Vec<String> = table.split_whitespace().map(str::to_owned).collect();
+            Ok((row.len() == 8 && row[4] == "False").then_some(row))
+        })?;
+        println!("{}", row.join(" "));
+        ensure!(row[5].starts_with(|first: char| first.is_ascii_digit()), "no age: {}", row[5]);
+        let status = scene.policy()?["status"].clone();
+        let sinks = status["sinks"].as_array().cloned().unwrap_or_default();
+        let lags = |sink: &Value| sink["name"] == "stream" && sink["state"] == "Behind" && sink["worstNode"] != "";
+        ensure!(sinks.iter().any(lags), "{sinks:?}");
+        scene.put(&scene.plain())?;
+        await_condition("the lag is over", PATIENCE, || {
+            Ok(scene.policy()?["status"]["behindSince"].is_null().then_some(()))
+        })?;
+        scene.untouched()?;
+        scene.remove()
+    })
 }
 
 #[test]

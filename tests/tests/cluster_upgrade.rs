@@ -129,7 +129,7 @@ fn a_release_and_the_next_run_together_in_any_order_forward_and_back() -> Result
             await_true("the next operator says what it lacks", PATIENCE, || {
                 // A container that is being made has no log yet.
                 let logs = operator.run(&["logs", "--selector", chart::OPERATOR_PODS, "--tail=-1", "--prefix"]);
-                let lacks = ["lacks .spec.limits.patience", "kubectl apply --server-side -f crds/"];
+                let lacks = ["lacks .spec.limits.patience", "kubectl apply --server-side --force-conflicts -f crds/"];
                 Ok(logs.is_ok_and(|logs| lacks.iter().all(|part| logs.contains(part))))
             })
         })?;

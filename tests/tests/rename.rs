@@ -1,12 +1,10 @@
 //! Live files that are renamed, and whose writers are made to open new ones, or do not.
 
-use std::collections::HashMap;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::json;
 use waybill_tests::agent::Agent;
 use waybill_tests::face;
@@ -14,52 +12,13 @@ use waybill_tests::policy::{self, Policy, with};
 use waybill_tests::room::{self, Room};
 use waybill_tests::scene::SOON;
 use waybill_tests::wait::{await_true, holds_for};
+use waybill_tests::writer::{Shell, shell};
 
-/// A program of its own, so that the signal reaches it alone: a shell that writes numbered lines.
-struct Writer {
-    child: Child,
-    program: PathBuf,
+fn start(room: &Room, trap: &str) -> Result<Shell> {
+    Shell::start(room.path(), &room.logs().join("app/app.log"), trap, "0.01")
 }
 
-impl Writer {
-    /// Begins to write; `trap` says what it does at SIGUSR1.
-    fn start(room: &Room, trap: &str) -> Result<Self> {
-        let program = room.path().join("writer");
-        // By another process: a test that forks meanwhile would hold the copy open for writing, and it could not be executed.
-        let copied = Command::new("cp").arg("/bin/bash").arg(&program).status().context("cp is needed")?;
-        ensure!(copied.success(), "bash is needed");
-        fs::create_dir_all(room.logs().join("app"))?;
-        let script = format!(
-            "log={}; stop={}; exec >>$log; trap '{trap}' USR1; n=0; padding=$(printf 'x%.0s' {{1..120}})
-            while [ ! -e $stop ]; do n=$((n+1)); echo \"line $n $padding\"; [ $((n % 40)) != 0 ] || sleep 0.01; done",
-            room.logs().join("app/app.log").display(),
-            stop(room).display()
-        );
-        let child = Command::new(&program).args(["-c", &script]).stdin(Stdio::null()).spawn()?;
-        Ok(Self { child, program })
-    }
-
-    /// Ends it in good order.
-    fn finish(&mut self, room: &Room) -> Result<()> {
-        fs::write(stop(room), "")?;
-        ensure!(self.child.wait()?.success(), "the writer failed");
-        Ok(())
-    }
-}
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        if let Err(error) = self.child.kill().and_then(|()| self.child.wait().map(drop)) {
-            println!("failed to end the writer: {error}");
-        }
-    }
-}
-
-fn stop(room: &Room) -> PathBuf {
-    room.path().join("stop")
-}
-
-fn renaming(room: &Room, writer: &Writer) -> Policy {
+fn renaming(room: &Room, writer: &Shell) -> Policy {
     let rotation = json!({
         "mode": "Rename", "maxSize": "64Ki",
         "reopen": {"type": "Signal", "signal": "USR1", "process": {"executable": writer.program}},
@@ -85,17 +44,8 @@ fn all_came(room: &Room, agent: &mut Agent) -> Result<()> {
         Ok(settled && last > 0)
     })?;
     agent.stop()?;
-    let mut seen: HashMap<u64, u32> = HashMap::new();
     let output = room.output()?;
-    let mut ids = std::collections::HashSet::new();
-    for record in output.records.iter().filter(|r| &*r.source == "app" && ids.insert(r.id)) {
-        let text = String::from_utf8_lossy(record.text.bytes()).into_owned();
-        let number = text.split(' ').nth(1).context("a line has a number")?.parse()?;
-        *seen.entry(number).or_default() += 1;
-    }
-    let last = seen.keys().copied().max().unwrap_or(0);
-    ensure!(seen.values().all(|n| *n == 1), "a line came under two ids");
-    ensure!(seen.len() as u64 == last, "{} of {last} lines came", seen.len());
+    shell::all_came(&output, "app")?;
     ensure!(output.losses().count() == 0, "a loss was entered");
     for lane in face::lanes(&agent.inspect()?)? {
         lane.balance()?;
@@ -106,7 +56,7 @@ fn all_came(room: &Room, agent: &mut Agent) -> Result<()> {
 #[test]
 fn a_writer_that_reopens_is_rotated_and_compressed() -> Result<()> {
     room::within("rename", |room| {
-        let mut writer = Writer::start(room, "exec >>$log")?;
+        let mut writer = start(room, Shell::REOPENS)?;
         let mut agent = room.agent(&renaming(room, &writer))?;
         agent.start()?;
         let folder = room.logs().join("app");
@@ -114,13 +64,9 @@ fn a_writer_that_reopens_is_rotated_and_compressed() -> Result<()> {
             agent.check_alive()?;
             Ok(names(&folder, ".gz")?.len() >= 4)
         })?;
-        writer.finish(room)?;
+        writer.finish()?;
         await_true("only compressed ones are left", SOON, || Ok(names(&folder, ".log")?.is_empty()))?;
-        let done = Command::new(waybill_tests::agent::binary()?)
-            .args(["inspect", "archives", "--state-dir"])
-            .arg(room.state())
-            .status()?;
-        ensure!(done.success(), "an archive is not as it was made");
+        agent.inspect_archives()?;
         all_came(room, &mut agent)
     })
 }
@@ -128,7 +74,7 @@ fn a_writer_that_reopens_is_rotated_and_compressed() -> Result<()> {
 #[test]
 fn a_writer_that_does_not_reopen_is_reported_and_nothing_is_compressed_under_it() -> Result<()> {
     room::within("rename-deaf", |room| {
-        let mut writer = Writer::start(room, "")?;
+        let mut writer = start(room, "")?;
         let mut agent = room.agent(&renaming(room, &writer))?;
         agent.start()?;
         let folder = room.logs().join("app");
@@ -138,16 +84,17 @@ fn a_writer_that_does_not_reopen_is_reported_and_nothing_is_compressed_under_it(
         })?;
         holds_for("nothing is compressed", Duration::from_secs(2), || Ok(names(&folder, ".gz")?.is_empty()))?;
         ensure!(names(&folder, ".log")?.len() == 1, "it was renamed more than once");
-        writer.finish(room)?;
+        writer.finish()?;
         all_came(room, &mut agent)
     })
 }
 
 #[test]
 fn a_crash_at_every_step_of_a_rename_costs_nothing() -> Result<()> {
-    for step in ["rename-renamed", "rename-reopened", "archive-entered", "archive-renamed"] {
+    // "pruned": the renamed file is gone, and its stream has not ended yet.
+    for step in ["rename-renamed", "rename-reopened", "archive-entered", "archive-renamed", "pruned"] {
         room::within(&format!("rename-{step}"), |room| {
-            let mut writer = Writer::start(room, "exec >>$log")?;
+            let mut writer = start(room, Shell::REOPENS)?;
             let mut agent = room.agent(&renaming(room, &writer))?;
             agent.set("WAYBILL_FAULT", step);
             agent.start()?;
@@ -159,7 +106,7 @@ fn a_crash_at_every_step_of_a_rename_costs_nothing() -> Result<()> {
                 agent.check_alive()?;
                 Ok(names(&folder, ".gz")?.len() >= 3)
             })?;
-            writer.finish(room)?;
+            writer.finish()?;
             await_true("only compressed ones are left", SOON, || Ok(names(&folder, ".log")?.is_empty()))?;
             all_came(room, &mut agent)
         })?;

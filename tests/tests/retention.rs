@@ -248,6 +248,99 @@ fn protected_archives_cannot_be_changed_and_what_is_changed_is_named() -> Result
     })
 }
 
+/// The archives of a File sink are in the ledger with their digests, go with an entry, and are verified like any other.
+#[test]
+fn archives_of_a_sink_are_entered_kept_and_verified() -> Result<()> {
+    room::within("retention-sink", |room| {
+        let sink = with(
+            policy::file("archive", &room.archive()),
+            "/file/rotation",
+            json!({"maxSize": "64Ki", "compression": "Gzip"}),
+        );
+        let sink = with(sink, "/file/retention", json!({"maxFiles": 3}));
+        let source = policy::text("app", &format!("{}/app/app*", room.logs().display()));
+        let all = policy::file("all", &room.elsewhere().join("all.log"));
+        let mut scene = Scene::with(room, &Policy::new("sink").source(source).sink(sink).sink(all))?;
+        let mut live = scene.create("app.log")?;
+        scene.start()?;
+        let entered = |action: &str| -> Result<usize> {
+            let all = waybill_tests::output::Output::read(&room.elsewhere().join("all.log"))?;
+            let of_sink = |e: &&waybill_tests::output::Entry| e.details.get("sink") == Some(&json!("archive"));
+            Ok(all.actions(action).filter(of_sink).count())
+        };
+        await_true("archives are made and removed", 3 * SOON, || {
+            scene.write(&mut live, 100)?;
+            scene.agent.check_alive()?;
+            Ok(entered("archive_removed")? >= 3)
+        })?;
+        scene.await_idle()?;
+        let folder = room.archive().parent().context("a sink has a folder")?.to_owned();
+        let left = || -> Result<Vec<PathBuf>> {
+            let mut left: Vec<PathBuf> = fs::read_dir(&folder)?.map(|e| Ok(e?.path())).collect::<Result<_>>()?;
+            left.retain(|path| path.extension().is_some_and(|end| end == "gz"));
+            left.sort();
+            Ok(left)
+        };
+        await_true("three are left, all of them entered and whole", SOON, || {
+            Ok(left()?.len() == 3 && scene.agent.inspect_archives().is_ok_and(|known| known == 3))
+        })?;
+        scene.stop()?;
+        let left = left()?;
+        OpenOptions::new().append(true).open(&left[0])?.write_all(b"x")?;
+        fs::remove_file(&left[1])?;
+        let (good, rows) = inspect(&scene)?;
+        let state = |path: &Path| {
+            rows.as_array().and_then(|rows| rows.iter().find(|r| r["path"].as_str() == path.to_str())).cloned()
+        };
+        for (path, what) in left.iter().zip(["altered", "missing", "whole"]) {
+            let row = state(path).context("an archive is not listed")?;
+            ensure!(row["state"] == what && row["sink"] == "archive", "{row}");
+        }
+        ensure!(!good, "what was altered was not named");
+        // What was altered is not entered anew by the next start.
+        scene.start()?;
+        scene.write(&mut live, 10)?;
+        scene.settle()?;
+        ensure!(!inspect(&scene)?.0, "a start took what was altered for whole");
+        scene.stop()
+    })
+}
+
+/// What was delivered and removed in good order is no loss, though the agent is killed before its stream has ended.
+#[test]
+fn a_crash_in_the_removal_of_a_rotated_file_is_no_loss() -> Result<()> {
+    for step in ["prune-entered", "pruned"] {
+        room::within(&format!("retention-observe-{step}"), |room| {
+            let pattern = format!("{}/app/app*.log", room.logs().display());
+            let source = with(policy::text("app", &pattern), "/retention", json!({"maxFiles": 1}));
+            let policy = Policy::new("retention").source(source).sink(policy::file("archive", &room.archive()));
+            let mut scene = Scene::with(room, &policy)?;
+            scene.agent.set("WAYBILL_FAULT", step);
+            scene.start()?;
+            for number in 0..4 {
+                let mut live = scene.create(&format!("app-{number}.log"))?;
+                scene.write(&mut live, 50)?;
+                live.close()?;
+            }
+            await_true("the agent comes to the fault", SOON, || Ok(scene.agent.check_alive().is_err()))?;
+            scene.agent.set("WAYBILL_FAULT", "");
+            scene.start()?;
+            let folder = room.logs().join("app");
+            await_true("one is left beside the youngest", SOON, || Ok(fs::read_dir(&folder)?.count() == 2))?;
+            // A stream that is missing is given up after a while.
+            await_true("no stream is missing", SOON, || {
+                let status = scene.agent.asker().status()?;
+                let streams = status["streams"].as_array().cloned().unwrap_or_default();
+                Ok(streams.iter().all(|stream| stream["state"] != "missing"))
+            })?;
+            let totals = scene.judge()?;
+            ensure!(totals.losses == 0 && totals.delivered == totals.lines, "{totals}");
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
 #[test]
 fn rotated_files_that_the_patterns_name_go_too() -> Result<()> {
     room::within("retention-observe", |room| {

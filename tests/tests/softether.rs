@@ -21,6 +21,8 @@ const INSIDE: &str = "WAYBILL_SOFTETHER_INSIDE";
 const ENTER: &str = "ip link set lo up && mount --make-rprivate / && mount -t tmpfs none /var/lib && mount -t tmpfs none /var/log \
     && mount -t tmpfs none /run && mkdir -p /run/softether /var/lib/softether /var/log/softether && exec \"$0\" --exact what_was_done_is_what_the_records_say --nocapture";
 const SYSLOG: &str = "127.0.0.1:5514";
+/// Files that the server switches away from.
+const SWITCHES: usize = 5;
 
 /// The server, as it is installed or as `scripts/tools` unpacked it.
 fn program() -> Option<PathBuf> {
@@ -136,13 +138,33 @@ fn inside(room: &Room) -> Result<()> {
             call("adminpw", "CreateUser", &parameters)?;
         }
     }
+    // From now on the server itself switches this hub's files every second.
+    let switched = json!({
+        "HubName_str": "CORP", "SaveSecurityLog_bool": true, "SecurityLogSwitchType_u32": 1,
+        "SavePacketLog_bool": false, "PacketLogSwitchType_u32": 0, "PacketLogConfig_u32": vec![0; 8],
+    });
+    done("SetHubLog", &switched)?;
+    let files = || fs::read_dir("/var/log/softether/security_log/CORP").map_or(0, Iterator::count);
+    let second = || std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
+    for number in 0..SWITCHES {
+        let parameters = json!({
+            "HubName_str": "CORP", "Name_str": format!("switched{number}"), "Realname_utf": "", "Note_utf": "",
+            "AuthType_u32": 1, "Auth_Password_str": "pw",
+        });
+        call("adminpw", "CreateUser", &parameters)?;
+        // A file is named by its second.
+        let written = second();
+        await_true("another second begins", SOON, || Ok(second() > written + 1))?;
+    }
+    await_true("the server switches its files", SOON, || Ok(files() >= SWITCHES))?;
     for _ in 0..3 {
         ensure!(call("wrong", "EnumHub", &json!({}))?.contains("401"), "a wrong password was accepted");
     }
     // The server writes its files in the background.
     await_true("what is in the files has come", SOON, || {
         let records = records(room)?;
-        let users = ["CORP", "CAFE-2"].iter().all(|hub| count(&records, "security", "LA_CREATE_USER", Some(hub)) > 0);
+        let of = |hub| count(&records, "security", "LA_CREATE_USER", Some(hub));
+        let users = of("CORP") > SWITCHES && of("CAFE-2") > 0;
         Ok(users && count(&records, "server", "LS_API_AUTH_ERROR", None) == 3)
     })?;
     // From now on nothing is written to files any more.
@@ -160,9 +182,9 @@ fn inside(room: &Room) -> Result<()> {
 fn check(records: &[Value], files: &Path) -> Result<()> {
     let expected = [
         ("server", "LA_CREATE_HUB", None, 2),
-        ("server", "LA_CREATE_USER", Some("CORP"), 1),
+        ("server", "LA_CREATE_USER", Some("CORP"), 1 + SWITCHES),
         ("server", "LA_CREATE_USER", Some("CAFE-2"), 1),
-        ("security", "LA_CREATE_USER", Some("CORP"), 1),
+        ("security", "LA_CREATE_USER", Some("CORP"), 1 + SWITCHES),
         ("security", "LA_CREATE_USER", Some("CAFE-2"), 1),
         ("server", "LS_API_AUTH_ERROR", None, 3),
         ("sent", "LS_API_AUTH_ERROR", None, 2),

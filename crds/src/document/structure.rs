@@ -56,6 +56,8 @@ impl Walk {
 
     fn object(&mut self, node: &Node, schema: &Value, at: &str, line: usize) {
         let properties = schema["properties"].as_object();
+        let required = schema["required"].as_array();
+        let is_required = |name: &str| required.is_some_and(|names| names.iter().any(|required| required == name));
         let additional = schema.get("additionalProperties").filter(|additional| additional.is_object());
         for entry in node.entries() {
             let place = path::member(at, &entry.key);
@@ -77,12 +79,15 @@ impl Walk {
                 if additional.is_some() {
                     let (message, remedy) = shape::wrong_type(&entry.value, known);
                     self.error(&place, entry.line, message, remedy);
+                } else if known["default"].is_null() && !is_required(&entry.key) {
+                    let message = "this is nothing; here it counts as absent, and an API server refuses it";
+                    self.findings.push(Finding::warning(&place, message, "leave the field out").at(entry.line));
                 }
                 continue;
             }
             self.check(&entry.value, known, &place, entry.line);
         }
-        for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        for name in required.into_iter().flatten().filter_map(Value::as_str) {
             if node.get(name).is_none_or(Node::is_null) {
                 let remedy = shape::how_to_write(name, &schema["properties"][name]);
                 self.error(&path::member(at, name), line, "this is missing".to_owned(), remedy);

@@ -1,7 +1,6 @@
 //! Elasticsearch and OpenSearch.
 
 use kube::KubeSchema;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::secret::{SecretKey, Tls};
@@ -10,7 +9,7 @@ const DATA_STREAM: &str = "logs-waybill-default";
 const TIMEOUT_SECONDS: u32 = 60;
 
 /// A data stream of Elasticsearch 8 or 9, or of OpenSearch 2 or 3.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Elasticsearch {
     /// URLs of the nodes, 1 to 16, such as `https://es-0:9200`.
@@ -18,10 +17,17 @@ pub struct Elasticsearch {
         length(min = 1, max = crate::bounds::ENDPOINTS),
         inner(length(min = 1, max = crate::bounds::URL_LENGTH))
     )]
+    #[x_kube(validation = crate::rules::urls())]
     pub endpoints: Vec<String>,
     /// The data stream, at most 100 characters. Default logs-waybill-default.
     #[serde(default = "data_stream")]
     #[schemars(length(min = 1, max = 100))]
+    #[x_kube(
+        validation = crate::rules::text(
+            "^[a-z0-9][a-z0-9._-]*$",
+            "write lower-case letters, digits, hyphens, underscores and dots, beginning with a letter or digit",
+        )
+    )]
     pub data_stream: String,
     /// The login: an API key, or a user name and a password. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]

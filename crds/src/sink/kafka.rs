@@ -1,12 +1,13 @@
 //! Apache Kafka.
 
+use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::secret::{SecretKey, Tls};
 
 /// A topic of Apache Kafka.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Kafka {
     /// Brokers to begin with, 1 to 16, each as host:port.
@@ -14,9 +15,14 @@ pub struct Kafka {
         length(min = 1, max = crate::bounds::ENDPOINTS),
         inner(length(min = 1, max = crate::bounds::ADDRESS_LENGTH))
     )]
+    #[x_kube(validation = crate::rules::hosts())]
     pub brokers: Vec<String>,
     /// The topic: at most 249 letters, digits, dots, underscores and hyphens.
     #[schemars(length(min = 1, max = 249))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^[A-Za-z0-9._-]+$') && !(self in ['.', '..'])")
+            .message("write letters, digits, dots, underscores and hyphens")
+    )]
     pub topic: String,
     /// How batches are compressed: Zstd (default), Lz4, Snappy, Gzip or None.
     #[serde(default)]

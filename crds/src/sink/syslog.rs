@@ -16,6 +16,7 @@ use crate::secret::Tls;
 pub struct SyslogSink {
     /// The server as host:port.
     #[schemars(length(min = 1, max = crate::bounds::ADDRESS_LENGTH))]
+    #[x_kube(validation = crate::rules::host())]
     pub address: String,
     /// Tls (default) and Tcp count octets; Udp cuts long records, and counts what it cut.
     #[serde(default)]

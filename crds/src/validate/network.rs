@@ -18,6 +18,17 @@ pub(super) fn is_http_url(text: &str) -> bool {
     path.chars().all(usable) && (is_host(authority) || is_host_and_port(authority))
 }
 
+/// An address for an error: what stands before an `@` may be a password, and errors travel far.
+pub(super) fn shown(text: &str) -> String {
+    match text.rsplit_once('@') {
+        Some((before, host)) => {
+            let scheme = before.find("://").map_or("", |at| &before[..at + 3]);
+            format!("\"{scheme}…@{}\"", host.escape_debug())
+        }
+        None => format!("{text:?}"),
+    }
+}
+
 fn is_port(text: &str) -> bool {
     !text.starts_with('+') && text.parse::<u16>().is_ok_and(|port| port > 0)
 }
@@ -49,6 +60,13 @@ mod tests {
         {
             assert!(!is_host_and_port(text), "{text}");
         }
+    }
+
+    #[test]
+    fn a_login_in_an_address_is_not_shown() {
+        assert_eq!(shown("https://u:p/w@x@es:9200"), "\"https://…@es:9200\"");
+        assert_eq!(shown("user:word@kafka:9092"), "\"…@kafka:9092\"");
+        assert_eq!(shown("es\n"), "\"es\\n\"");
     }
 
     #[test]

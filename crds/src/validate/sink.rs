@@ -120,7 +120,7 @@ fn kafka(found: &mut Vec<Finding>, kafka: &Kafka, at: &str) {
     for (index, broker) in kafka.brokers.iter().enumerate().filter(|(_, broker)| !network::is_host_and_port(broker)) {
         found.push(Finding::error(
             format!("{at}.brokers[{index}]"),
-            format!("{broker:?} is not a host with a port"),
+            format!("{} is not a host with a port", network::shown(broker)),
             HOST_AND_PORT,
         ));
     }
@@ -147,7 +147,7 @@ fn elasticsearch(found: &mut Vec<Finding>, sink: &Elasticsearch, at: &str) {
         let at = format!("{at}.endpoints[{index}]");
         if !network::is_http_url(url) {
             let remedy = "write one such as https://es-0:9200, without user, query or fragment";
-            found.push(Finding::error(at, format!("{url:?} is no URL that can be used here"), remedy));
+            found.push(Finding::error(at, format!("{} is no URL that can be used here", network::shown(url)), remedy));
         } else if sink.auth.is_some() && url.starts_with("http:") {
             found.push(Finding::warning(at, "http sends the login readable", "write https"));
         }
@@ -189,7 +189,7 @@ fn cloud_watch(found: &mut Vec<Finding>, sink: &CloudWatch, at: &str) {
         wrong("region", format!("{:?} is no region", sink.region), "write one such as eu-central-1");
     }
     if !sink.endpoint.is_empty() && !network::is_http_url(&sink.endpoint) {
-        let message = format!("{:?} is no URL that can be used here", sink.endpoint);
+        let message = format!("{} is no URL that can be used here", network::shown(&sink.endpoint));
         wrong("endpoint", message, "write one such as https://logs.example, or leave it out");
     }
     let group = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'/' | b'#');

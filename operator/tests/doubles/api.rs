@@ -38,6 +38,8 @@ struct Inner {
     /// Every change: version, path, kind of change, object.
     history: Vec<(u64, String, &'static str, Value)>,
     requests: Vec<String>,
+    /// Requests of a method with this in their path that are answered with an error.
+    failing: Option<(Method, String)>,
 }
 
 /// The double.
@@ -133,6 +135,11 @@ impl Api {
         true
     }
 
+    /// Answers such requests with an error from now on, or none any more.
+    pub(crate) fn fail(&self, requests: Option<(Method, &str)>) {
+        self.inner.lock().unwrap().failing = requests.map(|(method, part)| (method, part.to_owned()));
+    }
+
     pub(crate) fn forget_requests(&self) {
         self.inner.lock().unwrap().requests.clear();
     }
@@ -174,6 +181,10 @@ async fn answer(State(api): State<Api>, method: Method, uri: Uri, headers: Heade
     let query = members(uri.query().unwrap_or_default());
     let accept = headers.get("accept").and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     api.inner.lock().unwrap().requests.push(format!("{method} {path} {accept}"));
+    let failing = api.inner.lock().unwrap().failing.clone();
+    if failing.is_some_and(|(failing, part)| failing == method && path.contains(&part)) {
+        return refuse(500, "InternalError");
+    }
     let last = path.rsplit('/').next().unwrap_or_default().to_owned();
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     let found = |object: Option<Value>| object.map_or_else(|| refuse(404, "NotFound"), |object| json_of(&object));

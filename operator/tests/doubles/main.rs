@@ -10,6 +10,7 @@ mod scene;
 
 use std::time::{Duration, Instant};
 
+use axum::http::Method;
 use scene::Scene;
 use serde_json::json;
 
@@ -161,7 +162,14 @@ async fn a_node_that_is_gone_with_bytes_pending_is_noticed() {
     let heard = scene.agents.questions();
     scene.until("the agents were heard", || scene.agents.questions() > heard + 4).await;
     scene.api.remove("/api/v1/nodes/node-1");
+    // An API server that fails meanwhile, first to say whether the node is there and then to take the status, hides nothing.
+    scene.api.forget_requests();
+    scene.api.fail(Some((Method::GET, "/nodes/")));
     scene.api.remove(&scene.object("pods", "agent-quickstart-1"));
+    scene.until("the node was asked for", || scene.api.count("GET", "/nodes/node-1") > 0).await;
+    scene.api.fail(Some((Method::PATCH, "/status")));
+    scene.until("the status was written", || scene.api.count("PATCH", "/status") > 0).await;
+    scene.api.fail(None);
     let lost = || scene.policy("quickstart")["status"]["nodes"]["lost"][0].clone();
     scene.until("the node is named", || lost()["name"] == "node-1").await;
     assert_eq!(lost()["pendingBytes"], 4096);

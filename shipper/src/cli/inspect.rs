@@ -1,6 +1,7 @@
 //! `waybill inspect`: the state of an agent, read where it lies, whether the agent runs or not.
 
 mod archives;
+mod clock;
 mod dead_letters;
 mod model;
 mod page;
@@ -28,6 +29,7 @@ Examples:
   waybill inspect --state-dir /var/lib/waybill/edge --ledger 50
   waybill inspect --json | jq '.ledger[] | select(.action == \"loss\")'
   waybill inspect archives                                whether any was altered, cut, replaced or removed
+  waybill inspect clock --confirm                         after a step of the clock: it is right, files may go for their age
   waybill inspect dead-letters --sink search              what a sink refused, and why
   waybill inspect dead-letters --sink search --retry      send it again, under the same ids
   waybill inspect repair                                  keep what still checks of a damaged state
@@ -54,9 +56,12 @@ pub struct InspectArgs {
 #[expect(missing_docs, reason = "each is explained at its arguments, where its help comes from")]
 pub enum What {
     Archives(archives::ArchivesArgs),
+    Clock(clock::ClockArgs),
     Repair(repair::RepairArgs),
     DeadLetters(dead_letters::DeadLettersArgs),
 }
+
+pub use clock::CONFIRMED;
 
 /// Ledger entries on a page.
 const ENTRIES: usize = 20;
@@ -76,6 +81,7 @@ impl InspectArgs {
         match &self.what {
             None => self.show(&dir),
             Some(What::Archives(_)) => archives::run(&dir, self.json),
+            Some(What::Clock(args)) => args.run(&dir, self.json),
             Some(What::Repair(_)) => repair::run(&dir),
             Some(What::DeadLetters(args)) => args.run(&dir, self.json),
         }

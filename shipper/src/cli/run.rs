@@ -167,7 +167,11 @@ async fn serve(
 
 fn init_log() {
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_env("WAYBILL_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let mut filter = EnvFilter::try_from_env("WAYBILL_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    // Below that the library shows requests and answers whole, records and what a refused login repeats included.
+    if let Ok(quiet) = "aws=info".parse() {
+        filter = filter.add_directive(quiet);
+    }
     // A second call, as tests make it, changes nothing.
     let _set = tracing_subscriber::fmt().json().with_writer(std::io::stderr).with_env_filter(filter).try_init();
 }

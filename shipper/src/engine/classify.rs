@@ -546,6 +546,7 @@ impl Engine {
         let revived = record.phase != 0;
         record.phase = 0;
         record.ended = 0;
+        record.sealed = false;
         let compressed = candidate.compression != Compression::None;
         let stream = self.streams.entry(id).or_insert_with(|| Stream::new(&record, id, now.mono));
         let before = stream.key;

@@ -144,8 +144,12 @@ impl Engine {
             return;
         }
         let Some(stream) = self.streams.get(&id) else { return };
-        // After its end was confirmed no one wrote to it.
-        let more = record.joined_len == 0 && stream.sure.is_none_or(|sure| self.was_blind_since(sure));
+        // After its end was confirmed no one wrote to it, and what was compressed is not written to any more.
+        let grows = record.extents.last().is_none_or(|extent| extent.compression == Compression::None.number());
+        let more = grows
+            && !record.sealed
+            && record.joined_len == 0
+            && stream.sure.is_none_or(|sure| self.was_blind_since(sure));
         let to = Position { offset: stream.size.max(record.seen).max(record.frontier.offset), ..record.frontier };
         let path = bytes_path(&record.extents.last().map(|e| e.path.clone()).unwrap_or_default());
         let mut losses = Vec::new();

@@ -22,6 +22,10 @@ use super::{Engine, Lane, Now, READ};
 /// Bytes that one turn may read, so that answers and switches are heard in between; a chunk counts as at least `SMALL`.
 const TURN: usize = 16 * READ;
 const SMALL: usize = 16 << 10;
+/// Encoded bytes that fill a chunk.
+const FULL: usize = 2 * READ;
+/// Bytes that are read at a time at least, if there are so many.
+const LEAST: usize = 64 << 10;
 /// Chunks for one stream before another source has its turn, if there is one.
 const CHUNKS_EACH: usize = 8;
 
@@ -209,6 +213,8 @@ impl Engine {
         }
         let suffix = self.joined_suffix(record)?;
         let mut filled;
+        let appetite = self.streams.get(&id).and_then(|s| s.appetite).unwrap_or(READ);
+        self.buffer.resize(appetite, 0);
         loop {
             let Some(stream) = self.streams.get_mut(&id) else { return Ok(false) };
             filled = if archived {
@@ -224,7 +230,7 @@ impl Engine {
                 self.buffer.truncate(filled);
                 self.buffer.extend_from_slice(suffix.get(passed..).unwrap_or_default());
                 filled = self.buffer.len();
-                self.buffer.resize(READ.max(filled), 0);
+                self.buffer.resize(appetite.max(filled), 0);
             }
             // What was handed to another lane already ends where it ended then, also where no newline is.
             let handed = (record.frontier.offset.saturating_sub(from)) as usize;
@@ -270,12 +276,16 @@ impl Engine {
         self.last_read = filled;
         let bytes = &self.buffer[..filled];
         let mut chunk = Chunk::new(id, group.at);
+        if stream.appetite.is_some() {
+            chunk.data.reserve(FULL + LEAST / 2);
+        }
         let is_front = group.at == record.frontier;
         let framing = stream.framing;
         let mut encoder = stream.encoder.take();
         let mut ends: Vec<(u64, u64, u64)> = Vec::new();
         let mut last = group.at;
         let mut crossed = false;
+        let mut full = false;
         let wants_original =
             self.lanes.iter().any(|l| l.plan.encoding == Encoding::Original && group.lanes.contains(&l.number));
         // The end of a line whose beginning is in a file of which nothing is known.
@@ -319,7 +329,7 @@ impl Engine {
             if is_front {
                 ends.push((r.after.offset, hash, r.bytes));
             }
-            let full = chunk.data.len() + chunk.originals.len() >= 2 * READ;
+            full = chunk.data.len() + chunk.originals.len() >= FULL;
             if full || stop.is_some_and(|s| r.after.offset >= s) {
                 ControlFlow::Break(())
             } else {
@@ -328,6 +338,9 @@ impl Engine {
         });
         stream.encoder = encoder;
         stream.trouble = None;
+        // What is read and does not go into a chunk is read again for the next one.
+        let taken = last.read_from().saturating_sub(from) as usize;
+        stream.appetite = full.then(|| (taken + taken / 4).clamp(LEAST, READ));
         if crossed && chunk.records.is_empty() {
             self.close_discard(id, group.at.offset, &group.lanes);
             return Some(true);

@@ -208,6 +208,38 @@ pub struct StreamReport {
     pub cursors: std::collections::BTreeMap<String, u64>,
 }
 
+/// How a source's files are rotated and kept.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct RotationReport {
+    /// Name of the source.
+    pub source: String,
+    /// `Observe`, `Rename` or `Collapse`.
+    pub mode: Cow<'static, str>,
+    /// Size of its largest live file, in bytes.
+    pub live_bytes: u64,
+    /// A live file is rotated when it is as large as this, in bytes; 0 = the agent does not rotate for size.
+    pub bound_bytes: u64,
+    /// Archives that are there.
+    pub archives: u64,
+    /// Their size on disk, in bytes.
+    pub archive_bytes: u64,
+    /// When the last of them was made, nanoseconds since 1970 UTC; 0 = none is there.
+    pub last_archive: i64,
+    /// Live files that cannot be rotated at the moment.
+    pub refused: u64,
+    /// Why one of them cannot.
+    pub refusal: Option<String>,
+    /// Renamed files that their writers still hold open.
+    pub not_reopened: u64,
+    /// Why one of their writers does not let go of it, once that has lasted.
+    pub held_open: Option<String>,
+    /// What keeps files that would go otherwise; words of [`HOLDS`].
+    pub holds: Vec<Cow<'static, str>>,
+    /// The file system has less free than `minFree` asks for.
+    pub pressed: bool,
+}
+
 /// An entry of the ledger.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -274,6 +306,10 @@ pub struct Report {
     pub state_failures: u64,
     /// Names of the sources, in the policy's order.
     pub sources: Vec<String>,
+    /// How their files are rotated and kept, in the same order.
+    pub rotations: Vec<RotationReport>,
+    /// The clock was set: so long nothing goes for its age, in seconds.
+    pub age_paused_seconds: f64,
     /// The lanes.
     pub lanes: Vec<LaneReport>,
     /// The streams, those that ended lately not included.
@@ -311,6 +347,8 @@ pub struct Report {
 pub const LANE_STATES: [&str; 5] = ["Delivering", "Behind", "Held", "Misconfigured", "AwaitingRestart"];
 /// What [`StreamReport::state`] can say.
 pub const STREAM_STATES: [&str; 5] = ["live", "aside", "deleted", "missing", "ended"];
+/// What [`RotationReport::holds`] can say: a required lane has not settled them, a kill switch holds them, or the clock was set.
+pub const HOLDS: [&str; 3] = ["Owed", "KillSwitch", "Clock"];
 /// The names in the order of [`Report::outcomes`].
 pub const OUTCOMES: [&str; 5] = ["success", "allow", "deny", "error", "none"];
 
@@ -344,6 +382,8 @@ impl Engine {
             control_refused: self.counters.control_refused,
             ..Report::default()
         };
+        report.rotations = self.plan.sources.iter().map(|s| self.report_rotation(s)).collect();
+        report.age_paused_seconds = self.age_pause(now).map_or(0.0, |left| left.as_secs_f64());
         report.lanes = self.lanes.iter().map(|l| self.report_lane(l, now)).collect();
         for (id, stream) in &self.streams {
             let Some(record) = model.streams.get(id) else { continue };

@@ -18,7 +18,7 @@ use crate::rotate::retain::{self, Bounds, ClockWatch, Unit};
 use crate::rotate::worker::{Job, Victim};
 use crate::source::stream::{Place, bytes_path};
 use crate::state::StreamId;
-use crate::state::entry::{ArchiveRecord, FileKey, Kind, Position};
+use crate::state::entry::{ArchiveRecord, FileKey, Kind, NodeRecord, Position, StreamRecord};
 use crate::state::ledger::Action;
 
 use super::{Engine, Now};
@@ -44,18 +44,37 @@ pub(super) struct Retention {
     pressed: HashSet<String>,
     /// Of these it was said that nothing more can be removed.
     alarmed: HashSet<String>,
+    /// What holds the retention of sources and sinks that would have something to remove.
+    holds: BTreeMap<String, Holds>,
+}
+
+/// What keeps files that would go otherwise.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Holds {
+    /// A required lane has not settled them.
+    pub(super) owed: bool,
+    /// The clock was set.
+    pub(super) clock: bool,
 }
 
 /// One file of a unit.
-enum Member {
+pub(super) enum Member {
     Archive(u64),
-    File { path: PathBuf, key: FileKey, stream: Option<StreamId> },
+    File { path: PathBuf, key: FileKey, stream: Option<StreamId>, source: String },
 }
 
 /// What goes as one, with its files.
-struct Group {
-    unit: Unit,
-    members: Vec<Member>,
+pub(super) struct Group {
+    pub(super) unit: Unit,
+    pub(super) members: Vec<Member>,
+}
+
+/// What goes of a folder.
+pub(super) struct Surplus {
+    /// So many of the oldest groups.
+    pub(super) count: usize,
+    /// Bytes that the file system has too few of.
+    pub(super) lacking: u64,
 }
 
 impl Engine {
@@ -85,9 +104,11 @@ impl Engine {
         self.retention.looked = Some(now.mono);
         self.watch_clock(now);
         self.remove_leaving();
+        self.retention.holds.clear();
         for (name, bounds) in self.retained_sources() {
             self.retain_source(&name, &bounds, now);
         }
+        self.retain_sinks(now);
     }
 
     /// Whether a sink's copies would take what little is left of a file system that a source writes to.
@@ -101,27 +122,89 @@ impl Engine {
     }
 
     fn watch_clock(&mut self, now: Now) {
-        let last = self.store.model().ledger.back().map(|r| r.time);
-        let clock = self.retention.clock.get_or_insert_with(|| ClockWatch::new(now.wall, now.mono, last));
-        if clock.look(now.wall, now.mono) {
-            let message = "the clock was set by more than an hour; nothing is removed for its age for 24 hours";
+        let noticed = if let Some(clock) = &mut self.retention.clock {
+            clock.look(now.wall, now.mono)
+        } else {
+            let model = self.store.model();
+            let told = [Action::ClockStepped.name(), Action::ClockConfirmed.name()];
+            // What was entered before the last step has the time of another clock.
+            let since = model.ledger.iter().rev().take_while(|r| !told.contains(&r.action.as_str()));
+            let last = since.map(|r| r.time).max();
+            let (clock, back) = ClockWatch::new(now.wall, now.mono, last, model.node.clock_stepped);
+            self.retention.clock = Some(clock);
+            back
+        };
+        if noticed {
+            let message = "the clock was set by more than an hour; nothing is removed for its age for 24 hours, or until someone says that it is right: waybill inspect clock --confirm";
             self.store.enter(now.wall, Action::ClockStepped, message, &json!({"now": now.wall}));
+            self.note_clock(now.wall);
         }
     }
 
-    fn retained_sources(&self) -> Vec<(String, Bounds)> {
-        let switches = &self.store.model().switches;
-        let held = |source: &str| {
-            self.lanes
-                .iter()
-                .any(|l| kill_switch::covering(switches.values(), Some(source), &l.plan.name) == Effect::Hold)
+    /// Someone says that the clock is right: files go for their age again.
+    pub(super) fn confirm_clock(&mut self, now: Now) {
+        let waited = self.retention.clock.as_mut().is_some_and(|clock| clock.confirm(now.mono));
+        if waited || self.store.model().node.clock_stepped != 0 {
+            let message = "someone said that the clock is right; files are removed for their age again";
+            self.store.enter(now.wall, Action::ClockConfirmed, message, &json!({"now": now.wall}));
+            self.note_clock(0);
+        }
+    }
+
+    fn note_clock(&mut self, clock_stepped: i64) {
+        let node = self.store.model().node.clone();
+        self.store.put(Kind::NodePut(NodeRecord { clock_stepped, ..node }));
+    }
+
+    /// How long nothing goes for its age, because the clock was set.
+    pub(super) fn age_pause(&self, now: Now) -> Option<Duration> {
+        self.retention.clock.and_then(|clock| clock.left(now.mono))
+    }
+
+    /// What keeps the files of a source or a sink that would go otherwise.
+    pub(super) fn retention_holds(&self, name: &str) -> Holds {
+        self.retention.holds.get(name).copied().unwrap_or_default()
+    }
+
+    /// How many of a folder's groups go, the oldest first; what keeps others is remembered under a name.
+    pub(super) fn surplus_of(
+        &mut self,
+        name: &str,
+        folder: &Path,
+        groups: &[Group],
+        bounds: &Bounds,
+        freed: u64,
+        now: Now,
+    ) -> Surplus {
+        let lacking = free_space(folder).map_or(0, |(size, free)| retain::lacking(bounds.min_free, size, free));
+        let units: Vec<Unit> = groups.iter().map(|g| g.unit).collect();
+        let age_paused = self.age_pause(now).is_some();
+        let at = |age_paused, evict| {
+            // What goes from one folder relieves the others: as a rule they are of one file system.
+            let now = retain::Now { wall: now.wall, age_paused, lacking: lacking.saturating_sub(freed) };
+            retain::surplus(&units, &Bounds { evict, ..bounds.clone() }, now)
         };
+        let count = at(age_paused, bounds.evict);
+        let holds = self.retention.holds.entry(name.to_owned()).or_default();
+        holds.owed |= at(age_paused, true) > count;
+        holds.clock |= at(false, bounds.evict) > count;
+        Surplus { count, lacking }
+    }
+
+    fn retained_sources(&self) -> Vec<(String, Bounds)> {
         self.plan
             .sources
             .iter()
             .filter_map(|s| Some((s.name.clone(), s.retention.clone()?)))
-            .filter(|(name, _)| !held(name))
+            .filter(|(name, _)| !self.is_retention_held(name))
             .collect()
+    }
+
+    /// Whether a kill switch holds a source's files.
+    pub(super) fn is_retention_held(&self, source: &str) -> bool {
+        let switches = &self.store.model().switches;
+        let held = |lane: &str| kill_switch::covering(switches.values(), Some(source), lane) == Effect::Hold;
+        self.lanes.iter().any(|l| held(&l.plan.name))
     }
 
     /// Archives whose removal a crash interrupted.
@@ -149,20 +232,15 @@ impl Engine {
         let mut freed = 0;
         for (folder, mut groups) in self.units(source) {
             groups.sort_by_key(|g| g.unit.made);
-            let lacks = free_space(&folder).map_or(0, |(size, free)| retain::lacking(bounds.min_free, size, free));
-            lacking = lacks.max(lacking);
-            let units: Vec<Unit> = groups.iter().map(|g| g.unit).collect();
-            let age_paused = self.retention.clock.is_some_and(|c| c.is_paused(now.mono));
-            // What goes from one folder relieves the others: as a rule they are of one file system.
-            let circumstances = retain::Now { wall: now.wall, age_paused, lacking: lacks.saturating_sub(freed) };
-            let count = retain::surplus(&units, bounds, circumstances);
-            freed += units.iter().take(count).map(|u| u.size).sum::<u64>();
-            for group in groups.into_iter().take(count) {
+            let surplus = self.surplus_of(source, &folder, &groups, bounds, freed, now);
+            lacking = surplus.lacking.max(lacking);
+            freed += groups.iter().take(surplus.count).map(|g| g.unit.size).sum::<u64>();
+            for group in groups.into_iter().take(surplus.count) {
                 if went >= MOST {
                     return;
                 }
                 for member in group.members {
-                    went += usize::from(self.dismiss(source, member, now));
+                    went += usize::from(self.dismiss(member, now));
                 }
             }
         }
@@ -251,7 +329,8 @@ impl Engine {
                 at += 1;
             }
             let group = groups.entry(at).or_insert_with(Group::empty);
-            group.add(made, size, owed, Member::File { path: path.clone(), key: *key, stream });
+            let source = source.to_owned();
+            group.add(made, size, owed, Member::File { path: path.clone(), key: *key, stream, source });
         }
         by_live.into_iter().map(|((_, folder), groups)| (folder, groups.into_values().collect())).collect()
     }
@@ -280,16 +359,18 @@ impl Engine {
     }
 
     /// Enters that a file goes, and what is lost with it. False if it has to wait, because something of it is under way.
-    fn dismiss(&mut self, source: &str, member: Member, now: Now) -> bool {
-        let (path, number, stream, end) = match &member {
+    pub(super) fn dismiss(&mut self, member: Member, now: Now) -> bool {
+        let (path, number, stream, end, (whose, name)) = match &member {
             Member::Archive(number) => {
                 let Some(archive) = self.store.model().archives.get(number) else { return false };
                 let stream = StreamId::from_slice(&archive.stream);
-                (bytes_path(&archive.extent.path), Some(*number), stream, Some(archive.end))
+                let of_sink = !archive.sink.is_empty();
+                let whose = if of_sink { ("sink", archive.sink.clone()) } else { ("source", archive.source.clone()) };
+                (bytes_path(&archive.extent.path), Some(*number), stream, Some(archive.end), whose)
             }
-            Member::File { path, stream, .. } => {
+            Member::File { path, stream, source, .. } => {
                 let end = stream.and_then(|id| self.end_of(id));
-                (path.clone(), None, *stream, end)
+                (path.clone(), None, *stream, end, ("source", source.clone()))
             }
         };
         if let (Some(id), Some(end)) = (stream, end)
@@ -297,7 +378,7 @@ impl Engine {
         {
             return false;
         }
-        let fields = json!({"source": source, "path": path.to_string_lossy(), "archive": number, "stream": stream.map(|s| s.to_string())});
+        let fields = json!({whose: name, "path": path.to_string_lossy(), "archive": number, "stream": stream.map(|s| s.to_string())});
         let message = format!("{} is removed: its retention is over", path.display());
         self.store.enter(now.wall, Action::ArchiveRemoved, message, &fields);
         let victim = match member {
@@ -309,7 +390,12 @@ impl Engine {
                 stream.into_iter().for_each(|id| self.set_archives(id));
                 victim
             }
-            Member::File { path, key, .. } => {
+            Member::File { path, key, stream, .. } => {
+                // Should a crash come before its stream has ended, it is known that nothing was written to it unseen.
+                let record = stream.and_then(|id| self.store.model().streams.get(&id).cloned());
+                if let Some(record) = record {
+                    self.store.put(Kind::StreamPut(StreamRecord { sealed: true, ..record }));
+                }
                 // Its folder's own descriptor: what the path leads to may change.
                 let folder = path.parent().and_then(|p| {
                     let (_, root) = self.discovery.folders().find(|(f, _)| *f == p)?;
@@ -382,6 +468,11 @@ impl Engine {
 }
 
 impl Group {
+    /// A file that goes by itself.
+    pub(super) fn one(unit: Unit, member: Member) -> Self {
+        Self { unit, members: vec![member] }
+    }
+
     fn empty() -> Self {
         Self { unit: Unit { made: i64::MIN, size: 0, owed: false }, members: Vec::new() }
     }

@@ -7,6 +7,7 @@
 mod begin;
 mod recover;
 mod rename;
+mod report;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -194,6 +195,7 @@ impl Engine {
             Done::Reopened(id, Err(why)) => self.say_not_reopened(id, &why, now),
             Done::Reopened(_, Ok(())) => {}
             Done::Removed(victim, result) => self.removed(&victim, result),
+            Done::Digested { sink, live, file, result } => self.digested((sink, live, &file), result, now),
             Done::Cut(id, result) => {
                 if let Err(error) = result {
                     self.refuse_rotation(id, &format!("its front cannot be cut off: {error}"), now);
@@ -339,6 +341,7 @@ impl Engine {
             rotation: rotation.began,
             phase: ArchiveRecord::PLANNED,
             immutable: false,
+            sink: String::new(),
         };
         self.store.put(Kind::ArchivePut(archive));
         let ticket = self.store.flush();
@@ -405,7 +408,9 @@ impl Engine {
         self.store.enter(now.wall, Action::ArchiveMade, message, &fields);
         if let Some(record) = self.store.model().streams.get(&id).cloned() {
             let archived = Some(archive.end);
-            self.store.put(Kind::StreamPut(StreamRecord { cut, archived, ..record }));
+            let whole = !record.renamed_from.is_empty() && archive.end.offset >= record.frontier.offset;
+            let sealed = record.sealed || whole;
+            self.store.put(Kind::StreamPut(StreamRecord { cut, archived, sealed, ..record }));
         }
         self.store.put(Kind::ArchivePut(archive));
         self.set_archives(id);
@@ -448,6 +453,9 @@ impl Engine {
     /// Everything that was to be archived is.
     fn end_rotation(&mut self, id: StreamId) {
         let Some(rotation) = self.rotations.under_way.remove(&id) else { return };
+        if let Some(stream) = self.streams.get(&id) {
+            self.rotations.refused.remove(&stream.key);
+        }
         let Some(mut record) = self.store.model().streams.get(&id).cloned() else { return };
         if rotation.renamed.is_some() {
             record.renamed_from = Vec::new();

@@ -1,6 +1,8 @@
 //! A report that has something of everything, for tests.
 
-use crate::engine::report::{Amount, ArchiveReport, LaneReport, LedgerReport, Report, StreamReport, SwitchReport};
+use crate::engine::report::{
+    Amount, ArchiveReport, LaneReport, LedgerReport, Report, RotationReport, StreamReport, SwitchReport,
+};
 
 /// A stream's path.
 pub(crate) const PATH: &str = "/var/log/v2ray/access.log";
@@ -73,6 +75,31 @@ pub(crate) fn report() -> Report {
         state_trouble: Some("failed to append to /state/state-0.log: disk full".into()),
         state_failures: 5,
         sources: vec!["v2ray".into(), "qurl".into()],
+        rotations: vec![
+            RotationReport {
+                source: "v2ray".into(),
+                mode: "Collapse".into(),
+                live_bytes: 1000,
+                bound_bytes: 100_000_000,
+                archives: 3,
+                archive_bytes: 5000,
+                last_archive: 1_700_000_000_000_000_000,
+                holds: vec!["Owed".into()],
+                ..RotationReport::default()
+            },
+            RotationReport {
+                source: "qurl".into(),
+                mode: "Rename".into(),
+                bound_bytes: 100_000_000,
+                refused: 1,
+                refusal: Some("its file system cannot cut files".into()),
+                not_reopened: 1,
+                held_open: Some("it still holds the renamed file open for writing".into()),
+                pressed: true,
+                ..RotationReport::default()
+            },
+        ],
+        age_paused_seconds: 3600.0,
         lanes: vec![lane, mirror],
         streams: vec![stream],
         open_files: 1,

@@ -9,7 +9,9 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use crate::engine::report::{Amount, LANE_STATES, LaneReport, OUTCOMES, Report, STREAM_STATES, SwitchReport};
+use crate::engine::report::{
+    Amount, HOLDS, LANE_STATES, LaneReport, OUTCOMES, Report, RotationReport, STREAM_STATES, SwitchReport,
+};
 
 use super::process::Process;
 use super::table::{self, Kind, Metric};
@@ -78,6 +80,21 @@ impl Samples {
         }
     }
 
+    fn rotation(&mut self, rotation: &RotationReport) {
+        let source = [rotation.source.as_str()];
+        self.add(&table::ARCHIVES, &source, rotation.archives);
+        self.add(&table::ARCHIVE_BYTES, &source, rotation.archive_bytes);
+        self.add(&table::LAST_ARCHIVE, &source, rotation.last_archive.max(0) as f64 / 1e9);
+        self.add(&table::LIVE_BYTES, &source, rotation.live_bytes);
+        self.add(&table::LIVE_BOUND, &source, rotation.bound_bytes);
+        self.add(&table::ROTATION_REFUSED, &source, rotation.refused);
+        self.add(&table::NOT_REOPENED, &source, rotation.not_reopened);
+        for reason in HOLDS {
+            self.add(&table::RETENTION_HELD, &[&rotation.source, reason], rotation.holds.iter().any(|h| *h == reason));
+        }
+        self.add(&table::DISK_PRESSURE, &source, rotation.pressed);
+    }
+
     fn switch(&mut self, switch: &SwitchReport) {
         let (scope, name) = switch.scope.split_once('/').unwrap_or((&switch.scope, ""));
         self.add(&table::KILL_SWITCH, &[scope, name, &switch.mode], true);
@@ -105,6 +122,8 @@ impl Samples {
         self.add(&table::WAITING_FILES, &[], report.waiting_files);
         self.add(&table::STARTED_OVER, &[], report.started_over);
         self.add(&table::READ_ERRORS, &[], report.read_errors);
+        report.rotations.iter().for_each(|rotation| self.rotation(rotation));
+        self.add(&table::AGE_PAUSED, &[], report.age_paused_seconds);
         self.add(&table::KILL_SWITCHES, &[], report.switches.len() as u64);
         report.switches.iter().for_each(|switch| self.switch(switch));
         self.add(&table::LEDGER_ENTRIES, &[], report.ledger_last);

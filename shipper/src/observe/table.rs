@@ -123,6 +123,17 @@ table! {
     STARTED_OVER = "waybill_files_started_over" Counter "" [] "Files that started over since the start";
     READ_ERRORS = "waybill_read_errors" Counter "" [] "Reads that failed since the start";
 
+    ARCHIVES = "waybill_archives" Gauge "" ["source"] "Archives of the source that are there";
+    ARCHIVE_BYTES = "waybill_archive" Gauge "bytes" ["source"] "Size of the source's archives on disk";
+    LAST_ARCHIVE = "waybill_last_archive_timestamp" Gauge "seconds" ["source"] "When the newest archive that is there was made, seconds since 1970 UTC";
+    LIVE_BYTES = "waybill_live_file" Gauge "bytes" ["source"] "Size of the source's largest live file";
+    LIVE_BOUND = "waybill_live_file_bound" Gauge "bytes" ["source"] "A live file is rotated when it is as large as this";
+    ROTATION_REFUSED = "waybill_rotation_refused_files" Gauge "" ["source"] "Live files that cannot be rotated at the moment";
+    NOT_REOPENED = "waybill_not_reopened_files" Gauge "" ["source"] "Renamed files that their writers still hold open";
+    RETENTION_HELD = "waybill_retention_held" Gauge "" ["source", "reason"] "1 while files stay that would go otherwise, for each reason";
+    DISK_PRESSURE = "waybill_disk_pressure" Gauge "" ["source"] "1 while the source's file system has less free than minFree asks for";
+    AGE_PAUSED = "waybill_retention_age_paused" Gauge "seconds" [] "How long nothing goes for its age, because the clock was set";
+
     KILL_SWITCHES = "waybill_kill_switches_engaged" Gauge "" [] "Kill switches that are engaged";
     KILL_SWITCH = "waybill_kill_switch_engaged" Gauge "" ["scope", "name", "mode"] "1 for each kill switch that is engaged";
 

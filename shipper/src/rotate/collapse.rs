@@ -114,6 +114,7 @@ pub fn collapse(site: &Site, cut: &Cut) -> io::Result<()> {
     let guarded = immutable::open(&site.folder, Path::new(&site.name), &site.key)?;
     let was_guarded = immutable::has(&guarded, Flag::AppendOnly).unwrap_or(false)
         && immutable::set(&guarded, Flag::AppendOnly, false)?;
+    fault::point("live-unprotected");
     let done = site.open().and_then(|file| {
         if look(&file, cut)? != Outcome::NotDone {
             return Err(io::Error::other("the file changed meanwhile"));

@@ -107,6 +107,7 @@ pub fn write(piece: &Piece) -> io::Result<Option<Written>> {
             return Err(io::Error::other("the file changed while it was archived"));
         }
         own(&piece.live, &file)?;
+        fault::point("archive-filled");
         file.sync_all()?;
         let look = Look::at_file(&file)?;
         Ok(Written {
@@ -265,15 +266,22 @@ impl Piece {
 
 /// Gives a finished archive its name, durably. A name that is taken is an error of kind `AlreadyExists`.
 pub fn name(folder: &OwnedFd, temporary: &OsStr, name: &OsStr) -> io::Result<()> {
-    rename(folder, temporary, name)?;
+    move_to(folder, temporary, name)?;
+    fault::point("archive-named");
+    rustix::fs::fsync(folder)?;
     fault::point("archive-renamed");
     Ok(())
 }
 
 /// Renames a file within its folder, durably. A name that is taken is an error of kind `AlreadyExists`.
 pub fn rename(folder: &OwnedFd, from: &OsStr, to: &OsStr) -> io::Result<()> {
-    renameat_with(folder, Path::new(from), folder, Path::new(to), RenameFlags::NOREPLACE)?;
+    move_to(folder, from, to)?;
     rustix::fs::fsync(folder)?;
+    Ok(())
+}
+
+fn move_to(folder: &OwnedFd, from: &OsStr, to: &OsStr) -> io::Result<()> {
+    renameat_with(folder, Path::new(from), folder, Path::new(to), RenameFlags::NOREPLACE)?;
     Ok(())
 }
 

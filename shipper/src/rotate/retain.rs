@@ -101,10 +101,19 @@ const STEP_NS: i64 = 3_600 * 1_000_000_000;
 const PAUSE: std::time::Duration = std::time::Duration::from_secs(86_400);
 
 impl ClockWatch {
-    /// Begins at a time; `last` is the youngest that is known of the time before the start, if any.
-    pub fn new(wall: i64, mono: std::time::Instant, last: Option<i64>) -> Self {
+    /// Begins at a time. `last` is the youngest that is known of the time before the start, if any, so that a step backwards while
+    /// nobody looked is noticed: then the second answer is true. `stepped` is when a step was noticed that no one has confirmed, as the
+    /// clock then said; 0 = none.
+    pub fn new(wall: i64, mono: std::time::Instant, last: Option<i64>, stepped: i64) -> (Self, bool) {
         let back = last.is_some_and(|last| last.saturating_sub(wall) > STEP_NS);
-        Self { wall, mono, paused_until: back.then(|| mono + PAUSE) }
+        let before = match u64::try_from(wall.saturating_sub(stepped)) {
+            _ if stepped == 0 => None,
+            Ok(ago) => PAUSE.checked_sub(std::time::Duration::from_nanos(ago)),
+            // The clock went back again.
+            Err(_) => Some(PAUSE),
+        };
+        let pause = if back { Some(PAUSE) } else { before };
+        (Self { wall, mono, paused_until: pause.map(|pause| mono + pause) }, back)
     }
 
     /// Looks again; true if the clock was set since.
@@ -120,7 +129,19 @@ impl ClockWatch {
 
     /// Retention by age waits.
     pub fn is_paused(&self, mono: std::time::Instant) -> bool {
-        self.paused_until.is_some_and(|until| mono < until)
+        self.left(mono).is_some()
+    }
+
+    /// How long retention by age still waits.
+    pub fn left(&self, mono: std::time::Instant) -> Option<std::time::Duration> {
+        self.paused_until?.checked_duration_since(mono).filter(|left| !left.is_zero())
+    }
+
+    /// Someone says that the clock is right; true if retention by age waited for that.
+    pub fn confirm(&mut self, mono: std::time::Instant) -> bool {
+        let waited = self.is_paused(mono);
+        self.paused_until = None;
+        waited
     }
 }
 
@@ -171,18 +192,32 @@ mod tests {
         let start = Instant::now();
         let hour = 3_600_000_000_000_i64;
         for step in [-2 * hour, 2 * hour, 40 * 24 * hour] {
-            let mut watch = ClockWatch::new(0, start, None);
+            let (mut watch, _) = ClockWatch::new(0, start, None, 0);
             assert!(!watch.look(5_000_000_000, start + Duration::from_secs(5)));
             let later = start + Duration::from_secs(10);
             assert!(watch.look(10_000_000_000 + step, later));
             assert!(watch.is_paused(later + Duration::from_secs(86_000)));
             assert!(!watch.is_paused(later + Duration::from_secs(86_401)));
+            assert!(watch.confirm(later) && !watch.is_paused(later) && !watch.confirm(later));
         }
         // Time that passed for both is no step.
-        let mut watch = ClockWatch::new(0, start, None);
+        let (mut watch, _) = ClockWatch::new(0, start, None, 0);
         assert!(!watch.look(7 * hour, start + Duration::from_secs(7 * 3600)));
-        assert!(ClockWatch::new(0, start, Some(2 * hour)).is_paused(start));
-        assert!(!ClockWatch::new(0, start, Some(hour / 2)).is_paused(start));
+    }
+
+    #[test]
+    fn a_step_backwards_while_nobody_looked_is_noticed_and_a_restart_does_not_forget_a_step() {
+        let start = Instant::now();
+        let hour = 3_600_000_000_000_i64;
+        let paused = |wall, last, stepped| {
+            let (watch, noticed) = ClockWatch::new(wall, start, last, stepped);
+            (watch.left(start).map(|left| left.as_secs() / 3600), noticed)
+        };
+        assert_eq!(paused(0, Some(2 * hour), 0), (Some(24), true));
+        assert_eq!(paused(0, Some(hour / 2), 0), (None, false));
+        assert_eq!(paused(30 * hour, None, 10 * hour), (Some(4), false));
+        assert_eq!(paused(34 * hour, None, 10 * hour), (None, false));
+        assert_eq!(paused(5 * hour, None, 10 * hour), (Some(24), false));
     }
 
     proptest::proptest! {

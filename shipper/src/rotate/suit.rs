@@ -80,6 +80,10 @@ pub fn trial(folder: &OwnedFd) -> Result<u64, Unsuited> {
     match tried {
         Ok((Some(before), Some(after))) if before == after => Ok(block),
         Ok(_) => Err(unable("tell where a block lies", &"its addresses change")),
+        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => Err(Unsuited::new(
+            "its folder is mounted read-only",
+            "on a cluster a pod gets the right with its next start, which is due; on a host let the agent write there",
+        )),
         Err(error) => Err(unable("cut the front of a file off", &error)),
     }
 }

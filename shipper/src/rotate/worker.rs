@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
+use crate::sink::file::archive::Listed;
 use crate::source::archived;
 use crate::source::root::Look;
 use crate::state::StreamId;
@@ -83,6 +84,15 @@ pub enum Job {
     Remove(Victim),
     /// Put an attribute on a file.
     Guard(Guard),
+    /// Digest a finished archive of a sink.
+    Digest {
+        /// The sink's name.
+        sink: String,
+        /// Its live file.
+        live: PathBuf,
+        /// The archive.
+        file: Box<Listed>,
+    },
 }
 
 /// A file that is to have an attribute.
@@ -132,6 +142,17 @@ pub enum Done {
     Removed(Victim, io::Result<()>),
     /// The file has its attribute.
     Guarded(Guard, io::Result<()>),
+    /// BLAKE3 of a sink's archive, and whether it is immutable.
+    Digested {
+        /// The sink's name.
+        sink: String,
+        /// Its live file.
+        live: PathBuf,
+        /// The archive.
+        file: Box<Listed>,
+        /// What was found.
+        result: io::Result<(Vec<u8>, bool)>,
+    },
 }
 
 /// The engine's end of the thread, which ends when this is dropped and the job under way is done.
@@ -197,9 +218,26 @@ fn run(queue: &Receiver<Job>, tell: &dyn Fn(Done)) {
                 let removed = remove(&victim);
                 Done::Removed(victim, removed)
             }
+            Job::Digest { sink, live, file } => {
+                let result = digest(&file);
+                Done::Digested { sink, live, file, result }
+            }
             Job::Cut(stream, site, cut) => Done::Cut(stream, collapse::collapse(&site, &cut)),
         });
     }
+}
+
+/// The digest of a sink's archive, if it is still the one that was told of, and whether it is immutable.
+fn digest(listed: &Listed) -> io::Result<(Vec<u8>, bool)> {
+    let (Some(parent), Some(name)) = (listed.path.parent(), listed.path.file_name()) else {
+        return Err(io::Error::other("it has no name"));
+    };
+    let file = immutable::open(File::open(parent)?, Path::new(name), &listed.key)?;
+    if file.metadata()?.len() != listed.size {
+        return Err(io::Error::other("it changed meanwhile"));
+    }
+    // File systems without attributes have none.
+    Ok((archived::digest(&file)?, immutable::has(&file, Flag::Immutable).unwrap_or(false)))
 }
 
 /// Gives a live file the name of its next archive, durably and without taking a name from another.
@@ -227,6 +265,7 @@ fn guard(guard: &Guard) -> io::Result<()> {
     let folder = File::open(parent)?;
     let file = immutable::open(&folder, Path::new(name), &guard.key)?;
     immutable::set(&file, guard.flag, true)?;
+    fault::point("archive-protected");
     Ok(())
 }
 
@@ -250,6 +289,7 @@ pub fn remove(victim: &Victim) -> io::Result<()> {
     if immutable::has(&file, Flag::Immutable).unwrap_or(false) {
         immutable::set(&file, Flag::Immutable, false)?;
     }
+    fault::point("prune-unprotected");
     piece::remove(&folder, name)?;
     rustix::fs::fsync(&folder)?;
     Ok(())

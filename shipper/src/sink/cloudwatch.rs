@@ -117,7 +117,8 @@ impl Sink<'_> {
         for (stream, events) in streams {
             for request in batch::divide(events) {
                 let passes = |e: &Event| self.loads.get(e.parcel).is_some_and(|l| l.parcel.delivery.may_pass());
-                if began.elapsed() > FRESH || !request.iter().all(passes) {
+                let known = self.client.as_ref().is_some_and(Client::knows_retention);
+                if began.elapsed() > FRESH || !known || !request.iter().all(passes) {
                     // Switches were thrown, or the range has moved on: the rest is gathered anew.
                     self.loads.retain(|load| !load.parcel.is_done());
                     return Ok(());
@@ -218,6 +219,10 @@ impl Sink<'_> {
         let Outcome::Taken(rejected) = outcome else {
             return Err(Failure::again(format!("the log stream {stream} is made and not there yet")));
         };
+        if rejected.expired_to.is_some() {
+            // Someone has shortened what the group keeps: what follows is moved into that.
+            client.forget_retention();
+        }
         let answer = |(index, event): (usize, &Event)| {
             let answer = rejected.reason(index).map_or(Answer::Acknowledged, |why| Answer::Refused(why.to_owned()));
             (event.parcel, event.record, answer)

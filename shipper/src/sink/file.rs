@@ -12,6 +12,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use super::{Backoff, Failure, PATIENCE, Queue};
+use crate::engine::Event;
 use crate::lane::chunk::Chunk;
 use crate::plan::{Encoding, FilePlan};
 use archive::Archives;
@@ -29,7 +30,13 @@ struct Live {
 /// Runs until the engine lets go of the sink.
 pub fn run(mut queue: Queue, plan: &FilePlan, encoding: Encoding) {
     let mut backoff = Backoff::default();
-    let mut archives = Archives::new(plan.clone());
+    let (sink, path, answers) = (queue.name().to_owned(), plan.path.clone(), queue.answers());
+    let tell = move |files| {
+        let listing = archive::Listing { sink: sink.clone(), live: path.clone(), files };
+        // The engine is gone only when the process ends.
+        let _sent = answers.send(Event::Listed(listing));
+    };
+    let mut archives = Archives::new(plan.clone(), std::sync::Arc::new(tell));
     let mut live: Option<Live> = None;
     while let Some(batch) = queue.take(BATCH, PATIENCE) {
         let now = jiff::Zoned::now();

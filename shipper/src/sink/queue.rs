@@ -85,6 +85,16 @@ impl Queue {
         (queue, outlet)
     }
 
+    /// The sink's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where a sink tells what is no answer to a delivery.
+    pub fn answers(&self) -> Sender<Event> {
+        self.answers.clone()
+    }
+
     /// Takes what there is, up to `bytes`; waits for the first if there is none. `None`: the engine let go of the sink.
     pub fn take(&mut self, bytes: usize, patience: Duration) -> Option<Vec<Delivery>> {
         self.take_letters();

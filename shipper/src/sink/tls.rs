@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::pem::{Error as PemError, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 use waybill_crds::{SecretKey, Tls};
@@ -26,10 +26,7 @@ pub fn client_config(tls: Option<&Tls>, secrets: &Secrets) -> Result<ClientConfi
         return Ok(builder.with_no_client_auth());
     };
     let chain = certificates(certificate, secrets)?;
-    let key = PrivateKeyDer::from_pem_slice(secrets.read(private_key)?.bytes()).map_err(|e| {
-        let what = format!("{}: holds no private key: {e}", name(private_key));
-        Failure::held(what, "put an unencrypted PEM key there")
-    })?;
+    let key = key(private_key, secrets)?;
     builder.with_client_auth_cert(chain, key).map_err(|e| {
         let what = format!("{} and {} do not go together: {e}", name(certificate), name(private_key));
         Failure::held(what, "put a certificate there and the key that it was made for")
@@ -41,6 +38,25 @@ pub fn authorities(ca: Option<&SecretKey>, secrets: &Secrets) -> Result<Vec<Cert
     match ca {
         Some(ca) => certificates(ca, secrets),
         None => Ok(rustls_native_certs::load_native_certs().certs),
+    }
+}
+
+/// Reads a private key.
+pub fn key(private_key: &SecretKey, secrets: &Secrets) -> Result<PrivateKeyDer<'static>, Failure> {
+    PrivateKeyDer::from_pem_slice(secrets.read(private_key)?.bytes()).map_err(|error| {
+        let what = format!("{}: holds no private key: {}", name(private_key), fault(&error));
+        Failure::held(what, "put an unencrypted PEM key there, with its line breaks")
+    })
+}
+
+/// What is wrong with a PEM file, in words of our own: the library's would show the line, and a key without line breaks is one line.
+fn fault(error: &PemError) -> &'static str {
+    match error {
+        PemError::NoItemsFound => "there is nothing of that kind in it",
+        PemError::IllegalSectionStart { .. } => "a BEGIN line does not end where it should",
+        PemError::MissingSectionEnd { .. } => "an END line is missing",
+        PemError::Base64Decode(_) => "it is not base64",
+        _ => "it cannot be read",
     }
 }
 
@@ -66,7 +82,10 @@ fn certificates(key: &SecretKey, secrets: &Secrets) -> Result<Vec<CertificateDer
     match found {
         Ok(list) if !list.is_empty() => Ok(list),
         Ok(_) => Err(Failure::held(format!("{}: holds no certificate", name(key)), "put a PEM certificate there")),
-        Err(e) => Err(Failure::held(format!("{}: is damaged: {e}", name(key)), "put a PEM certificate there")),
+        Err(error) => {
+            let what = format!("{}: is damaged: {}", name(key), fault(&error));
+            Err(Failure::held(what, "put a PEM certificate there, with its line breaks"))
+        }
     }
 }
 
@@ -138,4 +157,30 @@ pub fn find<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rust
         next = error.source();
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_key_is_described_and_not_shown() {
+        let dir = tempfile::tempdir().unwrap();
+        let secrets = Secrets::new(Some(dir.path().to_owned()));
+        std::fs::create_dir(dir.path().join("tls")).unwrap();
+        let file = SecretKey { secret: "tls".into(), key: "tls.key".into() };
+        for (text, words) in [
+            // The line breaks were lost on the way.
+            ("-----BEGIN PRIVATE KEY----- SECRETSECRET -----END PRIVATE KEY-----", "an END line is missing"),
+            ("-----BEGIN SECRETSECRET\nSECRETSECRET\n", "a BEGIN line"),
+            ("-----BEGIN PRIVATE KEY-----\n!SECRETSECRET!\n-----END PRIVATE KEY-----\n", "not base64"),
+            ("SECRETSECRET", "nothing of that kind"),
+        ] {
+            std::fs::write(dir.path().join("tls/tls.key"), text).unwrap();
+            let mut said = key(&file, &secrets).unwrap_err().to_string();
+            assert!(said.contains(words) && said.contains("secret tls, key tls.key"), "{said}");
+            said += &authorities(Some(&file), &secrets).unwrap_err().to_string();
+            assert!(!said.contains("SECRET") && !said.contains("83, 69, 67, 82"), "{said}");
+        }
+    }
 }

@@ -119,6 +119,8 @@ pub struct Stream {
     pub encoder: Option<Box<Encoder>>,
     /// Its live file may be cut at this moment: nothing is read from it.
     pub cutting: bool,
+    /// Bytes worth reading at a time, while one chunk after the other is filled: about as many as it takes.
+    pub appetite: Option<usize>,
     /// Where the bytes are that its live file no longer has.
     pub archives: Archives,
     file: Option<File>,
@@ -165,6 +167,7 @@ impl Stream {
             encoder: None,
             // Whether it was cut before a crash is found out before anything is read.
             cutting: record.cut.is_some(),
+            appetite: None,
             archives: Archives::default(),
             file: None,
             unpacked: Vec::new(),

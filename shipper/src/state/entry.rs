@@ -83,6 +83,9 @@ pub struct NodeRecord {
     /// The last policy that was applied, as its text's BLAKE3 in hex.
     #[prost(string, tag = "4")]
     pub policy_digest: String,
+    /// When it was noticed that the clock had been set, nanoseconds since 1970 UTC as it then said; 0 if that was confirmed, or never.
+    #[prost(sint64, tag = "5")]
+    pub clock_stepped: i64,
 }
 
 /// What says where to look for a file first. It is not its identity.
@@ -314,6 +317,9 @@ pub struct StreamRecord {
     /// When it was renamed, nanoseconds since 1970 UTC.
     #[prost(sint64, tag = "31")]
     pub rotation: i64,
+    /// No one writes to its last file any more, which we remove or have removed: an archive holds it, or its retention is over.
+    #[prost(bool, tag = "35")]
+    pub sealed: bool,
 }
 
 /// A cut of a live file's front that is intended.
@@ -375,6 +381,9 @@ pub struct ArchiveRecord {
     /// It was made immutable.
     #[prost(bool, tag = "12")]
     pub immutable: bool,
+    /// Name of the sink whose output it holds; empty if it holds a stream of a source.
+    #[prost(string, tag = "13")]
+    pub sink: String,
 }
 
 impl ArchiveRecord {

@@ -59,6 +59,8 @@ pub enum Action {
     ArchiveRemoved,
     /// The clock was set by more than an hour.
     ClockStepped,
+    /// Someone said that the clock is right, so that files go for their age again.
+    ClockConfirmed,
     /// A file system has less free than the policy asks for, and nothing that may be removed.
     Pressure,
     /// A protected file is about to lose its attribute for as long as a cut takes.
@@ -95,6 +97,7 @@ impl Action {
             Self::ArchiveMade => "archive_made",
             Self::ArchiveRemoved => "archive_removed",
             Self::ClockStepped => "clock_stepped",
+            Self::ClockConfirmed => "clock_confirmed",
             Self::Pressure => "pressure",
             Self::ProtectionLifted => "protection_lifted",
             Self::RotationRefused => "rotation_refused",

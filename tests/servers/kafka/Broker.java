@@ -1,6 +1,7 @@
 import java.io.BufferedReader;
 import java.io.File;
 import java.io.InputStreamReader;
+import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -13,7 +14,6 @@ import org.apache.kafka.clients.admin.ScramCredentialInfo;
 import org.apache.kafka.clients.admin.ScramMechanism;
 import org.apache.kafka.clients.admin.UserScramCredentialAlteration;
 import org.apache.kafka.clients.admin.UserScramCredentialUpsertion;
-import org.apache.kafka.common.Uuid;
 import org.apache.kafka.common.acl.AccessControlEntry;
 import org.apache.kafka.common.acl.AclBinding;
 import org.apache.kafka.common.acl.AclOperation;
@@ -24,15 +24,17 @@ import org.apache.kafka.common.resource.ResourcePattern;
 import org.apache.kafka.common.resource.ResourceType;
 
 /**
- * A broker that is its own controller. Arguments: its properties, its data folder, the port where it may be administrated.
+ * A broker. Arguments: its properties, its data folder, the port where it may be administrated, the id of its cluster, and
+ * --standalone if it is the cluster's controller.
  * Commands come on stdin, one a line, and are answered with one line each. It ends when stdin does.
  */
 public class Broker {
     public static void main(String[] arguments) throws Exception {
         String properties = arguments[0];
         if (!new File(arguments[1], "meta.properties").exists()) {
-            String[] format = {"format", "--standalone", "-t", Uuid.randomUuid().toString(), "-c", properties};
-            if (kafka.tools.StorageTool.execute(format, System.err) != 0) {
+            List<String> format = new ArrayList<>(List.of("format", "-t", arguments[3], "-c", properties));
+            format.addAll(List.of(arguments).subList(4, arguments.length));
+            if (kafka.tools.StorageTool.execute(format.toArray(new String[0]), System.err) != 0) {
                 System.exit(1);
             }
         }
@@ -41,7 +43,7 @@ public class Broker {
         broker.start();
         Map<String, Object> settings = new HashMap<>();
         settings.put("bootstrap.servers", "127.0.0.1:" + arguments[2]);
-        settings.put("default.api.timeout.ms", "60000");
+        settings.put("default.api.timeout.ms", "300000");
         try (Admin admin = Admin.create(settings)) {
             BufferedReader commands = new BufferedReader(new InputStreamReader(System.in));
             for (String line = commands.readLine(); line != null; line = commands.readLine()) {
@@ -68,7 +70,9 @@ public class Broker {
                     configs.put(pair[0], pair[1]);
                 }
                 int partitions = Integer.parseInt(words[2]);
-                NewTopic topic = new NewTopic(words[1], Optional.of(partitions), Optional.of((short) 1));
+                short replicas = Short.parseShort(configs.getOrDefault("replicas", "1"));
+                configs.remove("replicas");
+                NewTopic topic = new NewTopic(words[1], Optional.of(partitions), Optional.of(replicas));
                 admin.createTopics(List.of(topic.configs(configs))).all().get();
             }
             case "configure" -> {

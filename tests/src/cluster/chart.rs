@@ -54,6 +54,14 @@ pub fn release(operator: &str, agents: &str, wait: bool) -> Result<()> {
     Ok(())
 }
 
+/// Sets values of the release and waits until all of it is ready; [`install_again`] takes them back.
+pub fn set(values: &str) -> Result<()> {
+    let (chart, timeout) = (path(), format!("{}s", PATIENCE.as_secs()));
+    let release = ["upgrade", "waybill", &chart, "--namespace", OPERATOR, "--reuse-values", "--set", values];
+    helm(&[&release[..], &["--wait", "--timeout", &timeout]].concat())?;
+    Ok(())
+}
+
 /// Where the chart is.
 pub fn path() -> String {
     repository("charts/waybill").to_string_lossy().into_owned()

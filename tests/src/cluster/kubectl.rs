@@ -61,6 +61,13 @@ impl Kubectl {
         self.done(words, None)
     }
 
+    /// Runs a command that may fail in part, and gives back what it printed and what it complained of.
+    pub fn told(&self, words: &[&str]) -> Result<(String, String)> {
+        let output = self.output(words, None)?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ok((text(&output.stdout), text(&output.stderr)))
+    }
+
     /// Runs a command that must be refused, and gives back the reason.
     pub fn refused(&self, words: &[&str]) -> Result<String> {
         self.complaint(words, None)

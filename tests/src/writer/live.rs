@@ -92,6 +92,11 @@ impl Live {
         self.raw(&raw)
     }
 
+    /// Makes everything durable that was written so far.
+    pub fn sync(&self) -> Result<()> {
+        self.file.sync_all().with_context(|| format!("failed to sync {}", self.path.display()))
+    }
+
     /// Writes bytes that the caller enters.
     pub fn raw(&mut self, bytes: &[u8]) -> Result<()> {
         self.file.write_all(bytes).with_context(|| format!("failed to write {}", self.path.display()))

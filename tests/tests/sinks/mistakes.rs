@@ -116,6 +116,7 @@ fn kafka() -> Result<()> {
             (secure(Listener::Mutual), &["client certificate", "sink.kafka.tls.certificate"]),
             (with(good.clone(), "/kafka/tls", json!({})), &["signed by an unknown authority", "tls.ca"]),
             (secure(Listener::Elsewhere), &["certificate is for another host name"]),
+            (secure(Listener::Expired), &["has expired"]),
             (secure(Listener::Login), &["it wants a login by one of", "SCRAM-SHA-512", "write sasl into sink.kafka"]),
             (login("waybill", "missing"), &["secret probe, key missing"]),
             (login("waybill", "wrong"), &["refuses the login of waybill by SCRAM-SHA-256", "secret probe, key wrong"]),

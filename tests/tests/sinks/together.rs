@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use waybill_tests::elasticsearch::Elasticsearch;
-use waybill_tests::opensearch::free_port;
 use waybill_tests::policy::{self, Policy};
 use waybill_tests::room::{self, Room};
 use waybill_tests::scale;
@@ -16,11 +15,11 @@ use waybill_tests::wait::{await_true, holds_for};
 use super::site::{self, STREAM, Site, TOPIC, USER};
 
 /// Memory that an agent with one sink of each type takes beside `limits.inFlight`, as its documentation states.
-const BESIDE: u64 = 128 << 20;
+pub(super) const BESIDE: u64 = 128 << 20;
 /// Bytes in flight of the tests that look at memory.
 const IN_FLIGHT: u64 = 16 << 20;
 
-fn policy(room: &Room, sinks: &[Value]) -> Policy {
+pub(super) fn policy(room: &Room, sinks: &[Value]) -> Policy {
     let policy = Policy::new("together").source(policy::text("app", &Shipment::pattern(room)));
     sinks.iter().fold(policy, |policy, sink| policy.sink(sink.clone()))
 }
@@ -187,59 +186,5 @@ fn servers_that_are_absent_for_a_while_lose_nothing() -> Result<()> {
         ensure!(arrived[1].repeats == 0, "a document is there twice");
         println!("{arrived:?}");
         Ok(())
-    })
-}
-
-/// The best time of several is compared, and of either as many: what disturbs a run on a busy machine only ever makes it longer.
-#[test]
-fn a_dead_sink_makes_no_other_slower_and_its_backlog_waits_in_the_files() -> Result<()> {
-    const LEAST: usize = 3;
-    const MOST: usize = 25;
-    const SLOWER: f64 = 1.05;
-    if site::is_missing("sinks-dead")? {
-        return Ok(());
-    }
-    room::within("sinks-dead", |room| {
-        let site = Site::start(room)?;
-        let live = [site.kafka(), site.siem()];
-        let dead = site::elasticsearch("dead", &format!("http://{}", free_port()?));
-        // Less than a fifth of what is shipped.
-        let limits = json!({"inFlight": IN_FLIGHT / 8});
-        let alone = policy(room, &live).with("limits", limits.clone());
-        let beside = policy(room, &[live[0].clone(), live[1].clone(), dead]).with("limits", limits);
-        let mut shipment = Shipment::with(room, &alone, "stream")?;
-        site.admit(&mut shipment)?;
-        shipment.logs.write_long("app.log", 10_000, 700..1_300)?;
-        let mut rounds = 0;
-        let mut run = |policy: &Policy| -> Result<Duration> {
-            policy.write(&room.policy())?;
-            rounds += 1;
-            shipment.agent.state_at(&room.path().join(format!("state-{rounds}")));
-            let began = Instant::now();
-            shipment.agent.start()?;
-            shipment.settle_lanes(&["stream", "siem"], LATE)?;
-            let took = began.elapsed();
-            let lanes = shipment.agent.asker().lanes()?;
-            if let Some(dead) = lanes.iter().find(|lane| lane.name == "dead") {
-                let owed = dead.term("pending").bytes;
-                ensure!(owed >= shipment.logs.bytes(), "the dead sink is owed {owed} bytes only");
-                check_memory(&shipment)?;
-            }
-            shipment.agent.terminate()?;
-            Ok(took)
-        };
-        let (mut without, mut with_dead) = (Duration::MAX, Duration::MAX);
-        for round in 1..=MOST {
-            without = without.min(run(&alone)?);
-            with_dead = with_dead.min(run(&beside)?);
-            let ratio = with_dead.as_secs_f64() / without.as_secs_f64();
-            println!(
-                "round {round}: best without {without:?}, best beside a dead sink {with_dead:?}, ratio {ratio:.3}"
-            );
-            if round >= LEAST && ratio <= SLOWER {
-                return Ok(());
-            }
-        }
-        anyhow::bail!("{with_dead:?} beside a dead sink, {without:?} without")
     })
 }

@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use waybill_crds::MinFree;
+
 use crate::cli::text;
 use crate::plan::{RotationMode, SourcePlan};
 use crate::rotate::immutable::{self, Flag};
-use crate::rotate::suit;
+use crate::rotate::{retain, suit};
 use crate::source::discover::Discovery;
 use crate::source::root::Root;
 
@@ -60,7 +62,8 @@ pub(super) fn probe(source: &SourcePlan, index: usize, discovery: &Discovery, no
         }
     }
     for folder in &folders {
-        if let Some(days) = days_of_outage(folder, &files, discovery, now) {
+        let min_free = source.retention.as_ref().and_then(|r| r.min_free);
+        if let Some(days) = days_of_outage(folder, &files, discovery, min_free, now) {
             say(days);
         }
     }
@@ -72,7 +75,13 @@ fn open(folder: &Path) -> Option<OwnedFd> {
 }
 
 /// How long a sink may be away before the files that wait for it fill their disk, at the pace at which they were written so far.
-fn days_of_outage(folder: &Path, files: &[&PathBuf], discovery: &Discovery, now: i64) -> Option<String> {
+fn days_of_outage(
+    folder: &Path,
+    files: &[&PathBuf],
+    discovery: &Discovery,
+    min_free: Option<MinFree>,
+    now: i64,
+) -> Option<String> {
     let mut bytes = 0;
     let mut oldest = now;
     for path in files.iter().filter(|p| p.parent() == Some(folder)) {
@@ -82,17 +91,56 @@ fn days_of_outage(folder: &Path, files: &[&PathBuf], discovery: &Discovery, now:
         oldest = oldest.min(if look.key.born > 0 { look.key.born } else { look.modified });
     }
     let stat = rustix::fs::statvfs(folder).ok()?;
-    let free = stat.f_bavail * stat.f_frsize;
-    let span = now.saturating_sub(oldest);
-    if bytes == 0 || span < TOO_SHORT_NS {
-        return None;
+    let (size, free) = (stat.f_blocks * stat.f_frsize, stat.f_bavail * stat.f_frsize);
+    // What has to stay free is no room for what waits.
+    let room = free.saturating_sub(retain::lacking(min_free, size, 0));
+    Some(match pace(bytes, now.saturating_sub(oldest)) {
+        None if bytes == 0 => return None,
+        None => {
+            format!("{}: its files are too young to say for how many days it has room without a sink", folder.display())
+        }
+        Some(a_day) => format!(
+            "{} takes about {:.1} MiB a day and has room for {:.1} GiB: enough for {:.0} days without a sink",
+            folder.display(),
+            a_day / f64::from(1 << 20),
+            room as f64 / f64::from(1 << 30),
+            room as f64 / a_day
+        ),
+    })
+}
+
+/// Bytes a day, of so many in so many nanoseconds; nothing if that says nothing.
+fn pace(bytes: u64, span: i64) -> Option<f64> {
+    (bytes > 0 && span >= TOO_SHORT_NS).then(|| bytes as f64 * DAY_NS / span as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pace_is_of_a_day_and_needs_an_hour() {
+        assert_eq!(pace(1000, 12 * TOO_SHORT_NS), Some(2000.0));
+        assert_eq!(pace(1000, TOO_SHORT_NS - 1), None);
+        assert_eq!(pace(0, 12 * TOO_SHORT_NS), None);
     }
-    let a_day = bytes as f64 * DAY_NS / span as f64;
-    Some(format!(
-        "{} takes about {:.1} MiB a day and has {:.1} GiB free: enough for {:.0} days without a sink",
-        folder.display(),
-        a_day / f64::from(1 << 20),
-        free as f64 / f64::from(1 << 30),
-        free as f64 / a_day
-    ))
+
+    #[test]
+    fn says_for_how_many_days_a_folder_has_room() {
+        use crate::source::discover::Target;
+        use crate::source::pattern::Pattern;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("app.log");
+        std::fs::write(&path, vec![b'x'; 1 << 20]).unwrap();
+        let pattern = Pattern::new(path.to_str().unwrap()).unwrap();
+        let target = Target { source: 0, patterns: vec![pattern], exclude: Vec::new() };
+        let mut discovery = Discovery::new(vec![target], &[dir.path().to_owned()], Vec::new(), Vec::new());
+        let now = crate::engine::Now::read();
+        discovery.scan(now.mono, now.wall);
+        let said = |after: i64, min_free| days_of_outage(dir.path(), &[&path], &discovery, min_free, now.wall + after);
+        assert!(said(0, None).unwrap().contains("too young"));
+        let day = DAY_NS as i64;
+        assert!(said(day, None).unwrap().contains("takes about 1.0 MiB a day"), "{:?}", said(day, None));
+        assert!(said(day, Some(MinFree::Percent(100))).unwrap().contains("enough for 0 days"));
+    }
 }

@@ -41,18 +41,24 @@ enum Found {
     Unreadable,
 }
 
+/// Whose bytes an archive holds.
+#[derive(Debug, Serialize)]
+#[serde(untagged, rename_all_fields = "camelCase")]
+enum Holds {
+    /// What a sink wrote.
+    Sink { sink: String },
+    /// A stretch of a stream.
+    Stretch { source: String, stream: String, from: u64, to: u64, first_record: u64, last_record: u64 },
+}
+
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Row {
     archive: u64,
     path: String,
     state: Found,
-    source: String,
-    stream: String,
-    from: u64,
-    to: u64,
-    first_record: u64,
-    last_record: u64,
+    #[serde(flatten)]
+    holds: Holds,
     size: u64,
     digest: String,
     immutable: bool,
@@ -62,12 +68,10 @@ struct Row {
 
 /// Checks all and prints what was found.
 pub(super) fn run(dir: &Path, json: bool) -> ExitCode {
-    let state = match store::read(dir) {
-        Ok((state, opened)) if !opened.fresh => state,
-        Ok(_) => return fail(&format!("there is no state in {}", dir.display())),
+    let rows = match rows(dir) {
+        Ok(rows) => rows,
         Err(error) => return fail(&error),
     };
-    let rows: Vec<Row> = state.archives.values().filter(|a| a.phase == ArchiveRecord::THERE).map(examine).collect();
     let bad = rows.iter().filter(|row| row.state != Found::Whole).count();
     let shown = if json {
         serde_json::to_string_pretty(&rows).map(|json| json + "\n").map_err(|e| e.to_string())
@@ -83,6 +87,23 @@ pub(super) fn run(dir: &Path, json: bool) -> ExitCode {
     }
 }
 
+fn rows(dir: &Path) -> Result<Vec<Row>, String> {
+    let read = || match store::read(dir) {
+        Ok((state, opened)) if !opened.fresh => Ok(state),
+        Ok(_) => Err(format!("there is no state in {}", dir.display())),
+        Err(error) => Err(error.to_string()),
+    };
+    let state = read()?;
+    let there = |a: &&ArchiveRecord| a.phase == ArchiveRecord::THERE;
+    let mut rows: Vec<Row> = state.archives.values().filter(there).map(examine).collect();
+    if rows.iter().any(|row| row.state != Found::Whole) {
+        // The agent may have removed it in good order since the state was read.
+        let now = read()?;
+        rows.retain(|row| row.state == Found::Whole || now.archives.get(&row.archive).as_ref().is_some_and(there));
+    }
+    Ok(rows)
+}
+
 fn page(rows: &[Row], bad: usize) -> String {
     use std::fmt::Write as _;
     let mut page = String::new();
@@ -96,13 +117,11 @@ fn page(rows: &[Row], bad: usize) -> String {
             Found::Missing => "MISSING",
             Found::Unreadable => "UNREADABLE",
         };
-        let _written = write!(
-            page,
-            "{state:18} {}  {} records, {} bytes on disk",
-            text::safe(&row.path),
-            row.last_record + 1 - row.first_record,
-            row.size
-        );
+        let what = match &row.holds {
+            Holds::Sink { sink } => format!("written by sink {}", text::safe(sink)),
+            Holds::Stretch { first_record, last_record, .. } => format!("{} records", last_record + 1 - first_record),
+        };
+        let _written = write!(page, "{state:18} {}  {what}, {} bytes on disk", text::safe(&row.path), row.size);
         if let Some(error) = &row.error {
             let _written = write!(page, ": {}", text::safe(error));
         }
@@ -120,16 +139,23 @@ fn examine(record: &ArchiveRecord) -> Row {
         Err(error) => (Found::Unreadable, Some(error.to_string())),
     };
     let digest = blake3::Hash::from_slice(&record.extent.digest);
+    let holds = if record.sink.is_empty() {
+        Holds::Stretch {
+            source: record.source.clone(),
+            stream: StreamId::from_slice(&record.stream).unwrap_or_default().to_string(),
+            from: record.extent.from,
+            to: record.extent.to,
+            first_record: record.begin.seq + 1,
+            last_record: record.end.seq,
+        }
+    } else {
+        Holds::Sink { sink: record.sink.clone() }
+    };
     Row {
         archive: record.number,
         path: path.display().to_string(),
         state,
-        source: record.source.clone(),
-        stream: StreamId::from_slice(&record.stream).unwrap_or_default().to_string(),
-        from: record.extent.from,
-        to: record.extent.to,
-        first_record: record.begin.seq + 1,
-        last_record: record.end.seq,
+        holds,
         size: record.size,
         digest: digest.map(|h| h.to_hex().to_string()).unwrap_or_default(),
         immutable: record.immutable,

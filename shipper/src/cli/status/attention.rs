@@ -1,7 +1,7 @@
 //! What a person should look at, the worst first.
 
 use crate::cli::text::{count, moment, safe, size, span};
-use crate::engine::report::{LaneReport, Report};
+use crate::engine::report::{LaneReport, Report, RotationReport};
 
 /// One line for each thing, harmless to print; some with lines below.
 pub(super) fn list(report: &Report) -> Vec<String> {
@@ -31,6 +31,13 @@ pub(super) fn list(report: &Report) -> Vec<String> {
             ));
         }
     }
+    report.rotations.iter().for_each(|rotation| of_rotation(rotation, &mut out));
+    if report.age_paused_seconds > 0.0 {
+        out.push(format!(
+            "the clock was set: nothing goes for its age for {} more; if it is right: waybill inspect clock --confirm",
+            span(report.age_paused_seconds)
+        ));
+    }
     let troubled: Vec<_> = report.streams.iter().filter_map(|s| Some((s, s.trouble.as_ref()?))).collect();
     for (stream, trouble) in troubled.iter().take(SHOWN) {
         out.push(format!("{}: {}", safe(&stream.path), safe(trouble)));
@@ -46,6 +53,20 @@ pub(super) fn list(report: &Report) -> Vec<String> {
 
 /// Files in trouble that are named.
 const SHOWN: usize = 5;
+
+fn of_rotation(rotation: &RotationReport, out: &mut Vec<String>) {
+    let name = safe(&rotation.source);
+    if let Some(why) = &rotation.refusal {
+        let files = count(rotation.refused, "file of it is", "files of it are");
+        out.push(format!("source {name}: {files} not rotated: {}", safe(why)));
+    }
+    if let Some(why) = &rotation.held_open {
+        out.push(format!("source {name}: a writer did not open its file anew: {}", safe(why)));
+    }
+    if rotation.pressed {
+        out.push(format!("source {name}: its file system has less free than minFree asks for"));
+    }
+}
 
 fn of_lane(lane: &LaneReport, out: &mut Vec<String>) {
     let name = safe(&lane.name);

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::cli::tables;
 use crate::cli::text::{Table, count, number, safe, size, span};
-use crate::engine::report::{ArchiveReport, OUTCOMES, Report};
+use crate::engine::report::{ArchiveReport, OUTCOMES, Report, RotationReport};
 
 use super::attention;
 
@@ -28,7 +28,7 @@ pub(super) fn write(out: &mut String, report: &Report, now: i64) {
     flow(out, report, now);
     sinks(out, report);
     outcomes(out, report);
-    backups(out, report);
+    backups(out, report, now);
     out.push_str("\nIs every byte accounted for?\n");
     tables::accounts(&report.lanes, out);
     let balanced = report.lanes.iter().all(|lane| attention::unaccounted(lane) == 0);
@@ -85,8 +85,9 @@ fn outcomes(out: &mut String, report: &Report) {
     let _written = writeln!(out, "; not parsed {}", number(report.unparsed));
 }
 
-fn backups(out: &mut String, report: &Report) {
+fn backups(out: &mut String, report: &Report, now: i64) {
     out.push_str("\nAre backups bounded and compressed, and what is open?\n");
+    rotations(out, report, now);
     for lane in &report.lanes {
         if let Some(archive) = &lane.archive {
             let _written = writeln!(out, "    {}: {}", safe(&lane.name), backup(archive));
@@ -107,6 +108,29 @@ fn backups(out: &mut String, report: &Report) {
         let files = count(report.waiting_files, "file", "files");
         let _written =
             writeln!(out, "    {files} still to be read to say which stream it is, its bytes not counted yet");
+    }
+}
+
+/// The sources whose files the agent rotates, or has rotated.
+fn rotations(out: &mut String, report: &Report, now: i64) {
+    let mut table = Table::new(2, &["SOURCE", "ROTATION", "LIVE FILE", "BOUND", "ARCHIVES", "SIZE", "LAST", "HELD BY"]);
+    let managed = |r: &&RotationReport| r.mode != "Observe" || r.archives > 0;
+    for rotation in report.rotations.iter().filter(managed) {
+        let ago = span(now.saturating_sub(rotation.last_archive) as f64 / 1e9);
+        let or = |is: bool, text: String| if is { text } else { "-".to_owned() };
+        table.row([
+            rotation.source.clone(),
+            rotation.mode.to_string(),
+            size(rotation.live_bytes),
+            or(rotation.bound_bytes > 0, size(rotation.bound_bytes)),
+            number(rotation.archives),
+            size(rotation.archive_bytes),
+            or(rotation.last_archive > 0, format!("{ago} ago")),
+            or(!rotation.holds.is_empty(), rotation.holds.join(", ")),
+        ]);
+    }
+    if report.rotations.iter().any(|r| managed(&r)) {
+        table.write(out);
     }
 }
 
@@ -168,6 +192,8 @@ mod tests {
         report.lanes.remove(0);
         report.switches.clear();
         report.sources.truncate(1);
+        report.rotations.truncate(1);
+        report.age_paused_seconds = 0.0;
         (report.state_trouble, report.refused_policy) = (None, None);
         let page = page(&report);
         assert!(
@@ -194,6 +220,9 @@ mod tests {
         let evil = "x\x1b]0;owned\x07\r\n  ! forged";
         report.policy = evil.into();
         report.sources[0] = evil.into();
+        report.rotations[0].source = evil.into();
+        report.rotations[1].refusal = Some(evil.into());
+        report.rotations[1].held_open = Some(evil.into());
         report.refused_policy = Some(vec![evil.into()]);
         report.state_trouble = Some(evil.into());
         report.lanes[0].name = evil.into();

@@ -37,7 +37,8 @@ const MOST: usize = 4;
 pub(super) struct Asked {
     first: Instant,
     last: Option<Instant>,
-    told: bool,
+    /// Why it does not, once that was said.
+    pub(super) told: Option<String>,
 }
 
 impl Engine {
@@ -77,7 +78,7 @@ impl Engine {
         match result {
             Ok(asked) => {
                 self.rotations.under_way.remove(&id);
-                let asked_at = Asked { first: now.mono, last: Some(now.mono), told: false };
+                let asked_at = Asked { first: now.mono, last: Some(now.mono), told: None };
                 self.rotations.asked.insert(id, asked_at);
                 if let Err(why) = asked {
                     self.say_not_reopened(id, &why, now);
@@ -107,6 +108,7 @@ impl Engine {
             .filter(|(id, r)| !r.renamed_from.is_empty() && !self.rotations.under_way.contains_key(id))
             .map(|(id, r)| (*id, r.clone()))
             .collect();
+        self.rotations.asked.retain(|id, _| renamed.iter().any(|(renamed, _)| renamed == id));
         let mut begun = 0;
         for (id, record) in renamed {
             let Some(stream) = self.streams.get(&id) else {
@@ -139,12 +141,12 @@ impl Engine {
     fn ask_again(&mut self, id: StreamId, record: &StreamRecord, now: Now) {
         let Some(stream) = self.streams.get(&id) else { return };
         let held = stream.writers() != Writers::None;
-        let asked = self.rotations.asked.entry(id).or_insert(Asked { first: now.mono, last: None, told: false });
+        let asked = self.rotations.asked.entry(id).or_insert(Asked { first: now.mono, last: None, told: None });
         if !held || asked.last.is_some_and(|at| now.mono.duration_since(at) < ASK) {
             return;
         }
         asked.last = Some(now.mono);
-        let late = now.mono.duration_since(asked.first) > SAY && !asked.told;
+        let late = now.mono.duration_since(asked.first) > SAY && asked.told.is_none();
         let reopen = self.rotation_plan(record).and_then(|p| match &p.mode {
             RotationMode::Rename(reopen) => Some(reopen.clone()),
             RotationMode::Collapse => None,
@@ -159,8 +161,8 @@ impl Engine {
 
     /// Says once for each rotation that a writer does not reopen its file. Nothing is compressed under it.
     pub(super) fn say_not_reopened(&mut self, id: StreamId, why: &str, now: Now) {
-        let Some(asked) = self.rotations.asked.get_mut(&id).filter(|a| !a.told) else { return };
-        asked.told = true;
+        let Some(asked) = self.rotations.asked.get_mut(&id).filter(|a| a.told.is_none()) else { return };
+        asked.told = Some(why.to_owned());
         let live = self.store.model().streams.get(&id).map(|r| bytes_path(&r.renamed_from)).unwrap_or_default();
         let fields = json!({"stream": id.to_string(), "path": live.to_string_lossy(), "reason": why});
         let message = format!("the writer of {} did not open it anew: {why}", live.display());
@@ -258,8 +260,9 @@ impl Engine {
             rotation: rotation.began,
             phase: ArchiveRecord::PLANNED,
             immutable: false,
+            sink: String::new(),
         }));
-        self.store.put(Kind::StreamPut(StreamRecord { renamed_from: Vec::new(), ..record }));
+        self.store.put(Kind::StreamPut(StreamRecord { renamed_from: Vec::new(), sealed: true, ..record }));
         self.adopt_archive(number, None, now);
         self.protect_archive(number);
     }

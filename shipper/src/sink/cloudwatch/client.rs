@@ -161,6 +161,16 @@ impl Client {
         Ok(self.retention)
     }
 
+    /// Asks for the group's retention again before the next request.
+    pub fn forget_retention(&mut self) {
+        self.asked = None;
+    }
+
+    /// Whether the retention that was last told is taken as known.
+    pub fn knows_retention(&self) -> bool {
+        self.asked.is_some()
+    }
+
     /// Looks the group up.
     pub fn describe(&self) -> Result<Group, Denied> {
         let asked = self.sdk.describe_log_groups().log_group_name_prefix(&self.group).send();
@@ -266,7 +276,8 @@ impl Client {
             SdkError::ServiceError(answer) => {
                 let status = answer.raw().status().as_u16();
                 let code = answer.err().code().unwrap_or_default();
-                let text = answer.err().message().unwrap_or_default();
+                // One line: behind it the service may repeat the request, with the session's token in it.
+                let text = answer.err().message().and_then(|text| text.lines().next()).unwrap_or_default();
                 let said = format!("{server}: {} {}", if code.is_empty() { "status" } else { code }, status);
                 let said = if text.is_empty() { said } else { format!("{said}: {text}") };
                 if WHO.contains(&code) {

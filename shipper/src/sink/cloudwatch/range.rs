@@ -15,17 +15,17 @@ const DAY: i64 = 24 * HOUR;
 pub const MOST_AGE: i64 = 14 * DAY;
 /// How far ahead an event may be, in milliseconds.
 pub const MOST_AHEAD: i64 = 2 * HOUR;
-/// What we stay away from the bounds: requests take time, and clocks differ.
+/// What a time that is moved stays away from the bounds: requests take time, and clocks differ.
 const MARGIN: i64 = 5 * 60_000;
 /// Streams whose last time is remembered.
 const STREAMS: usize = 8192;
 
-/// What the service accepts at a moment.
+/// What the service accepts at a moment, and what is certain to be accepted for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Range {
-    /// The oldest time.
+    /// The oldest time that times are moved to.
     pub earliest: i64,
-    /// The latest time.
+    /// The latest time that is left as it is.
     pub latest: i64,
     now: i64,
 }
@@ -42,11 +42,11 @@ impl Range {
         if time > self.latest { self.now } else { time.max(self.earliest) }
     }
 
-    /// Why the service would not accept a time.
+    /// Why the service would not accept a time. Where its clock sees it otherwise, it says so itself.
     fn fault(&self, time: i64) -> Option<&'static str> {
-        if time > self.latest {
+        if time > self.latest.saturating_add(MARGIN) {
             Some("its time is more than 2 hours ahead")
-        } else if time < self.earliest {
+        } else if time < self.earliest.saturating_sub(MARGIN) {
             Some("its time is older than 14 days or than what the log group keeps")
         } else {
             None
@@ -79,7 +79,8 @@ impl Times {
             self.last.clear();
         }
         let last = self.last.entry(stream).or_insert(i64::MIN);
-        *last = range.clamp(time).max(*last);
+        let time = if out_of_range == OutOfRange::Clamp { range.clamp(time) } else { time };
+        *last = time.max(*last);
         *last
     }
 }
@@ -119,6 +120,17 @@ mod tests {
         assert!(next(NOW + 3 * HOUR).unwrap_err().contains("ahead"));
         assert_eq!(next(NOW), Ok(NOW));
         assert_eq!(next(NOW - 1), Ok(NOW));
+    }
+
+    #[test]
+    fn the_bounds_are_the_documented_ones() {
+        let mode = OutOfRange::DeadLetter;
+        for (days, age) in [(None, 14 * DAY), (Some(90), 14 * DAY), (Some(3), 3 * DAY)] {
+            let range = Range::at(NOW, days);
+            let given = |time| range.admit(Times::default().next(StreamId::default(), time, &range, mode), mode);
+            assert_eq!((given(NOW - age), given(NOW + 2 * HOUR)), (Ok(NOW - age), Ok(NOW + 2 * HOUR)));
+            assert!(given(NOW - age - 1).is_err() && given(NOW + 2 * HOUR + 1).is_err());
+        }
     }
 
     #[test]

@@ -58,14 +58,17 @@ const OF_THE_RECORD: [&str; 7] = [
 ];
 
 /// Errors of the same kind that have only a general type, by what their reason says.
-const IN_OTHER_WORDS: [&str; 7] = [
+const IN_OTHER_WORDS: [&str; 10] = [
     "immense term",
     "Limit of total fields",
     "Limit of mapping depth",
+    "Limit of nested fields",
     "cannot be changed from type",
     "can't merge a non object mapping",
+    "conflicts with existing mapper",
     "Number of nested documents",
     "is longer than the maximum",
+    "is longer than the limit of",
 ];
 
 /// Judges each item of an answer with status 200. An answer that cannot be matched with the request is none: all goes again.
@@ -115,7 +118,8 @@ fn verdict(item: &Created, stream: &str) -> Verdict {
             Verdict::Refused(format!("{stream} did not take it: it stands in the failure store instead"))
         }
         200..=299 => Verdict::There,
-        409 if kind == "version_conflict_engine_exception" => Verdict::There,
+        // A create conflicts with nothing but the record itself.
+        409 if matches!(kind, "version_conflict_engine_exception" | "") => Verdict::There,
         408 | 409 | 429 | 500..=599 => Verdict::Again(said),
         400 | 413 if error.is_some_and(Cause::is_of_the_record) => Verdict::Refused(said),
         401 | 403 if kind == "cluster_block_exception" => {
@@ -172,6 +176,7 @@ mod tests {
         assert_eq!(judged(r#"{"status":201,"_index":"x"}"#), Verdict::There);
         assert_eq!(judged(r#"{"status":201,"failure_store":"not_applicable_or_unknown"}"#), Verdict::There);
         assert_eq!(with(409, "version_conflict_engine_exception", "document already exists"), Verdict::There);
+        assert_eq!(judged(r#"{"status":409}"#), Verdict::There);
         assert!(matches!(judged(r#"{"status":201,"failure_store":"used"}"#), Verdict::Refused(_)));
         for (status, kind, reason) in [
             (400, "mapper_parsing_exception", "failed to parse"),
@@ -179,6 +184,7 @@ mod tests {
             (400, "strict_dynamic_mapping_exception", "not allowed"),
             (400, "illegal_argument_exception", "Document contains at least one immense term in field"),
             (400, "illegal_argument_exception", "Limit of total fields [1000] has been exceeded"),
+            (400, "illegal_argument_exception", "Field name [xx] is longer than the limit of [1] characters"),
         ] {
             assert!(matches!(with(status, kind, reason), Verdict::Refused(_)), "{kind}");
         }

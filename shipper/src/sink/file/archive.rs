@@ -10,29 +10,59 @@ use std::thread::JoinHandle;
 use super::sync_folder;
 use crate::plan::FilePlan;
 use crate::rotate::cycle::{self, LiveName};
+use crate::rotate::fault;
 use crate::rotate::header;
 use crate::rotate::immutable::{self, Flag};
 use crate::rotate::piece::TEMPORARY;
-use crate::rotate::retain::{self, Unit};
-use crate::rotate::worker::{self, Victim};
 use crate::source::decompress::Compression;
 use crate::source::root::Look;
+use crate::state::entry::FileKey;
 
 /// Whether a new cycle has begun since a file was opened.
 pub fn is_due(plan: &FilePlan, opened: &jiff::Zoned, now: &jiff::Zoned) -> bool {
     cycle::turned(plan.cycle, opened, now)
 }
 
+/// The finished archives of a sink, for the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing {
+    /// The sink's name.
+    pub sink: String,
+    /// Its live file.
+    pub live: PathBuf,
+    /// The archives, in no order.
+    pub files: Vec<Listed>,
+}
+
+/// One finished archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its path.
+    pub path: PathBuf,
+    /// The file.
+    pub key: FileKey,
+    /// Bytes on disk.
+    pub size: u64,
+    /// When its last record was written, nanoseconds since 1970 UTC.
+    pub modified: i64,
+    /// What it is compressed with.
+    pub compression: Compression,
+}
+
+/// Who is told of finished archives.
+pub type Tell = std::sync::Arc<dyn Fn(Vec<Listed>) + Send + Sync>;
+
 /// The archives of one file.
 pub struct Archives {
     plan: FilePlan,
+    tell: Tell,
     worker: Option<JoinHandle<()>>,
 }
 
 impl Archives {
     /// Takes up what an earlier run left uncompressed.
-    pub fn new(plan: FilePlan) -> Self {
-        let mut archives = Self { plan, worker: None };
+    pub fn new(plan: FilePlan, tell: Tell) -> Self {
+        let mut archives = Self { plan, tell, worker: None };
         archives.tidy();
         archives
     }
@@ -41,6 +71,7 @@ impl Archives {
     pub fn rotate(&mut self, opened: &jiff::Zoned) -> io::Result<()> {
         let target = self.next_name(opened)?;
         std::fs::rename(&self.plan.path, &target)?;
+        fault::point("sink-renamed");
         sync_folder(&self.plan.path)?;
         self.tidy();
         Ok(())
@@ -59,15 +90,19 @@ impl Archives {
         Ok(self.plan.path.with_file_name(name))
     }
 
-    /// Compresses and prunes, one worker at a time.
+    /// Compresses, protects and tells of what is finished, one worker at a time.
     fn tidy(&mut self) {
         if self.worker.as_ref().is_some_and(|w| !w.is_finished()) {
             self.finish();
         }
-        let plan = self.plan.clone();
+        let (plan, tell) = (self.plan.clone(), std::sync::Arc::clone(&self.tell));
         let started = std::thread::Builder::new().name("archive".into()).spawn(move || {
-            if let Err(error) = compress_all(&plan).and_then(|()| protect(&plan)).and_then(|()| prune(&plan)) {
-                tracing::warn!(path = %plan.path.display(), %error, "failed to tidy archives; it is tried again at the next rotation");
+            let tidied = compress_all(&plan).and_then(|()| protect(&plan)).and_then(|()| finished(&plan));
+            match tidied {
+                Ok(files) => tell(files),
+                Err(error) => {
+                    tracing::warn!(path = %plan.path.display(), %error, "failed to tidy archives; it is tried again at the next rotation");
+                }
             }
         });
         match started {
@@ -109,6 +144,8 @@ fn compress_all(plan: &FilePlan) -> io::Result<()> {
         let mut target = path.clone().into_os_string();
         target.push(cycle::suffix(plan.compression));
         compress(&path, Path::new(&target), plan.compression)?;
+        sync_folder(&path)?;
+        fault::point("sink-compressed");
         std::fs::remove_file(&path)?;
         sync_folder(&path)?;
     }
@@ -144,30 +181,28 @@ fn compress(from: &Path, to: &Path, compression: Compression) -> io::Result<()> 
     };
     // Retention goes by the age of the records, not of the compression.
     file.set_modified(modified)?;
+    fault::point("sink-filled");
     file.sync_all()?;
     std::fs::rename(&temporary, to)
 }
 
-/// Removes what is no longer kept, the oldest first. All of it was written before it got here, so that nothing is owed.
-fn prune(plan: &FilePlan) -> io::Result<()> {
-    let mut archives = Vec::new();
-    for (_, path) in names(&plan.path)? {
+/// The archives that are as they will stay.
+fn finished(plan: &FilePlan) -> io::Result<Vec<Listed>> {
+    let mut files = Vec::new();
+    for (name, path) in names(&plan.path)?.into_iter().filter(|(name, _)| is_finished(plan, name)) {
         let look = Look::at_file(&File::open(&path)?)?;
-        archives.push((look.modified, path, look));
+        let compression = match Path::new(&name).extension().and_then(std::ffi::OsStr::to_str) {
+            Some("gz") => Compression::Gzip,
+            Some("zst") => Compression::Zstd,
+            _ => Compression::None,
+        };
+        files.push(Listed { path, key: look.key, size: look.size, modified: look.modified, compression });
     }
-    archives.sort_by(|(a, ap, _), (b, bp, _)| (a, ap).cmp(&(b, bp)));
-    let units: Vec<Unit> =
-        archives.iter().map(|(made, _, look)| Unit { made: *made, size: look.size, owed: false }).collect();
-    let folder = plan.path.parent().unwrap_or(Path::new("/"));
-    let stat = rustix::fs::statvfs(folder)?;
-    let (size, free) = (stat.f_blocks * stat.f_frsize, stat.f_bavail * stat.f_frsize);
-    let lacking = retain::lacking(plan.retention.min_free, size, free);
-    let now = retain::Now { wall: crate::engine::Now::read().wall, age_paused: false, lacking };
-    for (_, path, look) in archives.into_iter().take(retain::surplus(&units, &plan.retention, now)) {
-        tracing::info!(path = %path.display(), "removing an archive that its retention no longer covers");
-        worker::remove(&Victim { archive: None, path, key: look.key, folder: None })?;
-    }
-    Ok(())
+    Ok(files)
+}
+
+fn is_finished(plan: &FilePlan, name: &str) -> bool {
+    plan.compression == Compression::None || name.ends_with(".gz") || name.ends_with(".zst")
 }
 
 /// Makes every finished archive immutable, if the policy says so.
@@ -176,9 +211,9 @@ fn protect(plan: &FilePlan) -> io::Result<()> {
         return Ok(());
     }
     for (name, path) in names(&plan.path)? {
-        let finished = plan.compression == Compression::None || name.ends_with(cycle::suffix(plan.compression));
-        if finished {
+        if is_finished(plan, &name) {
             immutable::set(&File::open(&path)?, Flag::Immutable, true)?;
+            fault::point("sink-protected");
         }
     }
     Ok(())
@@ -209,13 +244,13 @@ mod tests {
 
     use super::*;
 
-    fn plan(dir: &Path, cycle: Cycle, max_files: u32) -> FilePlan {
+    fn plan(dir: &Path, cycle: Cycle) -> FilePlan {
         FilePlan {
             path: dir.join("audit.log"),
             max_size: 100,
             cycle,
             compression: Compression::Gzip,
-            retention: Bounds { max_age_days: 90, max_files, ..Bounds::default() },
+            retention: Bounds::default(),
             protect: waybill_crds::Protect::default(),
         }
     }
@@ -227,56 +262,70 @@ mod tests {
         names
     }
 
+    /// Archives whose listings are counted in a channel.
+    fn archives(plan: &FilePlan) -> (Archives, crossbeam_channel::Receiver<Vec<Listed>>) {
+        let (sender, told) = crossbeam_channel::unbounded();
+        let tell: Tell = std::sync::Arc::new(move |files| sender.send(files).unwrap());
+        (Archives::new(plan.clone(), tell), told)
+    }
+
     #[test]
-    fn names_count_up_and_the_oldest_go() {
+    fn names_count_up_and_every_finished_archive_is_told() {
         let dir = tempfile::tempdir().unwrap();
-        let plan = plan(dir.path(), Cycle::Day, 2);
+        let plan = plan(dir.path(), Cycle::Day);
         let day: jiff::Zoned = "2026-11-22T10:00[UTC]".parse().unwrap();
-        let mut archives = Archives::new(plan.clone());
+        let (mut archives, told) = archives(&plan);
         for text in ["one\n", "two\n", "three\n"] {
             std::fs::write(&plan.path, text).unwrap();
             archives.rotate(&day).unwrap();
             archives.finish();
         }
-        assert_eq!(listed(dir.path()), ["audit_20261122~01.log.gz", "audit_20261122~02.log.gz"]);
+        let names = ["audit_20261122.log.gz", "audit_20261122~01.log.gz", "audit_20261122~02.log.gz"];
+        assert_eq!(listed(dir.path()), names);
         let mut text = String::new();
-        let file = File::open(dir.path().join("audit_20261122~02.log.gz")).unwrap();
+        let file = File::open(dir.path().join(names[2])).unwrap();
         flate2::read::GzDecoder::new(file).read_to_string(&mut text).unwrap();
         assert_eq!(text, "three\n");
+        let mut last = told.try_iter().last().unwrap();
+        last.sort_by(|a, b| a.path.cmp(&b.path));
+        assert!(last.iter().all(|f| f.compression == Compression::Gzip && f.size > 0 && f.key.ino > 0));
+        assert_eq!(last.iter().map(|f| f.path.clone()).collect::<Vec<_>>(), names.map(|name| dir.path().join(name)));
     }
 
     #[test]
-    fn protected_archives_are_immutable_until_they_go() {
+    fn protected_archives_are_immutable() {
         let dir = tempfile::tempdir().unwrap();
-        let mut plan = plan(dir.path(), Cycle::None, 1);
+        let mut plan = plan(dir.path(), Cycle::None);
         plan.protect.archives = true;
         if let Err(why) = can_protect(&plan) {
             return println!("SKIPPED: {why}");
         }
-        let mut archives = Archives::new(plan.clone());
+        let (mut archives, _told) = archives(&plan);
         for text in ["one\n", "two\n"] {
             std::fs::write(&plan.path, text).unwrap();
             archives.rotate(&jiff::Zoned::now()).unwrap();
             archives.finish();
         }
-        assert_eq!(listed(dir.path()), ["audit~02.log.gz"]);
-        let left = dir.path().join("audit~02.log.gz");
-        assert!(std::fs::remove_file(&left).is_err());
-        assert!(immutable::set(&File::open(&left).unwrap(), Flag::Immutable, false).unwrap());
+        for name in listed(dir.path()) {
+            let path = dir.path().join(name);
+            assert!(std::fs::remove_file(&path).is_err());
+            assert!(immutable::set(&File::open(&path).unwrap(), Flag::Immutable, false).unwrap());
+        }
     }
 
     #[test]
     fn without_a_cycle_only_numbers_and_foreign_files_are_left_alone() {
         let dir = tempfile::tempdir().unwrap();
-        let plan = plan(dir.path(), Cycle::None, 1);
+        let plan = plan(dir.path(), Cycle::None);
         std::fs::write(dir.path().join("audit-copy.log"), "mine").unwrap();
         std::fs::write(dir.path().join("audit~01.log"), "left over\n").unwrap();
-        let mut archives = Archives::new(plan.clone());
+        let (mut archives, told) = archives(&plan);
         archives.finish();
         assert_eq!(listed(dir.path()), ["audit-copy.log", "audit~01.log.gz"]);
+        assert_eq!(told.recv().unwrap().len(), 1);
         std::fs::write(&plan.path, "two\n").unwrap();
         archives.rotate(&jiff::Zoned::now()).unwrap();
         archives.finish();
-        assert_eq!(listed(dir.path()), ["audit-copy.log", "audit~02.log.gz"]);
+        assert_eq!(listed(dir.path()), ["audit-copy.log", "audit~01.log.gz", "audit~02.log.gz"]);
     }
 }

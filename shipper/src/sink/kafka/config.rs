@@ -3,8 +3,6 @@
 use std::time::Duration;
 
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rustls::pki_types::PrivateKeyDer;
-use rustls::pki_types::pem::PemObject as _;
 use waybill_crds::{Kafka, KafkaCompression, SaslMechanism, SecretKey};
 
 use crate::sink::{Context, Failure, Secrets, Stamp, tls};
@@ -73,12 +71,10 @@ pub(super) fn client(settings: &Kafka, context: &Context, batch: usize) -> Resul
         }
         if let (Some(certificate), Some(private_key)) = (&tls.certificate, &tls.private_key) {
             tls::authorities(Some(certificate), &context.secrets)?;
-            let key = pem(private_key, &context.secrets)?;
-            PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|e| {
-                let what = format!("secret {}, key {}: holds no private key: {e}", private_key.secret, private_key.key);
-                Failure::held(what, "put an unencrypted PEM key there")
-            })?;
-            client.set("ssl.certificate.pem", pem(certificate, &context.secrets)?).set("ssl.key.pem", key);
+            tls::key(private_key, &context.secrets)?;
+            client
+                .set("ssl.certificate.pem", pem(certificate, &context.secrets)?)
+                .set("ssl.key.pem", pem(private_key, &context.secrets)?);
         }
     }
     if let Some(sasl) = &settings.sasl {

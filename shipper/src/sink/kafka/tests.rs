@@ -226,6 +226,48 @@ fn errors_that_pass_are_tried_again() {
     rig.check();
 }
 
+/// A sequence number that the broker did not expect ends an idempotent producer for good.
+#[test]
+fn a_fatal_producer_is_made_anew_from_what_has_no_report() {
+    let mut rig = Rig::new(1, 1);
+    rig.deliver(1, 500);
+    rig.settle();
+    let fatal = Error::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+    for round in 0..2 {
+        // As many as make it wait long enough to be seen waiting.
+        rig.cluster.request_errors(RDKafkaApiKey::Produce, &[fatal; 5]);
+        rig.deliver(1, 700);
+        rig.deliver(2, 300);
+        rig.trouble("topic audit", false);
+        rig.settle();
+        assert_eq!(rig.outlet().health.lock().unwrap().trouble, None, "round {round}");
+    }
+    assert_eq!(rig.refused, 0);
+    rig.check();
+}
+
+/// As long as it lasts: what waits is sent as soon as one of the brokers leads again.
+#[test]
+fn all_brokers_lost_for_a_while_lose_nothing() {
+    let mut rig = Rig::new(3, 4);
+    for round in 0..2 {
+        for stream in 0..5 {
+            rig.deliver(stream, 200);
+        }
+        (1..=3).for_each(|broker| rig.cluster.broker_down(broker).unwrap());
+        rig.deliver(round, 200);
+        rig.trouble("", false);
+        for partition in 0..4 {
+            rig.cluster.partition_leader(TOPIC, partition, Some(2)).unwrap();
+        }
+        rig.cluster.broker_up(2).unwrap();
+        rig.settle();
+        (1..=3).for_each(|broker| rig.cluster.broker_up(broker).unwrap());
+    }
+    assert_eq!(rig.refused, 0);
+    rig.check();
+}
+
 #[test]
 fn a_batch_that_is_too_large_is_no_refusal_of_its_records() {
     let mut rig = Rig::new(1, 1);

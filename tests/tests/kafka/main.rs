@@ -1,5 +1,7 @@
 //! Delivery to Kafka, proved against a real broker.
 
+mod leaders;
+
 use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
