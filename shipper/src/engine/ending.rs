@@ -146,10 +146,9 @@ impl Engine {
         let Some(stream) = self.streams.get(&id) else { return };
         // After its end was confirmed no one wrote to it, and what was compressed is not written to any more.
         let grows = record.extents.last().is_none_or(|extent| extent.compression == Compression::None.number());
-        let more = grows
-            && !record.sealed
-            && record.joined_len == 0
-            && stream.sure.is_none_or(|sure| self.was_blind_since(sure));
+        let grows = grows && !record.sealed && record.joined_len == 0;
+        let unseen = grows && stream.sure.is_none_or(|sure| self.was_blind_since(sure));
+        let whole = stream.whole;
         let to = Position { offset: stream.size.max(record.seen).max(record.frontier.offset), ..record.frontier };
         let path = bytes_path(&record.extents.last().map(|e| e.path.clone()).unwrap_or_default());
         let mut losses = Vec::new();
@@ -169,9 +168,11 @@ impl Engine {
                 losses.push((lane.plan.name.clone(), from, count.bytes));
             }
         }
-        if losses.is_empty() && more {
+        if losses.is_empty() && unseen {
             losses.push(("*".to_owned(), to.offset, 0));
         }
+        // Between the last look and its end a writer that was quicker than a lane may have written more.
+        let more = unseen || (grows && !whole && !losses.is_empty());
         let lost = !losses.is_empty();
         for (lane, from, bytes) in losses {
             let fields = json!({

@@ -99,6 +99,8 @@ pub struct Stream {
     pub modified: i64,
     /// Its end is confirmed: it lies aside, and no one writes to it.
     pub finished: bool,
+    /// Its end was confirmed before its file was lost.
+    pub whole: bool,
     /// Logical offset behind the last byte that was read while the file was certainly this stream.
     pub known: u64,
     /// The first byte that no record holds yet.
@@ -156,6 +158,7 @@ impl Stream {
             modified: record.modified,
             // A compressed file was taken up because it was whole.
             finished: extent.is_some_and(|e| e.compression != 0),
+            whole: false,
             known: record.frontier.offset,
             framed: record.frontier.read_from(),
             head_checked: record.frontier.offset > record.begins_at,
@@ -232,6 +235,7 @@ impl Stream {
     pub fn lose_file(&mut self) {
         self.close();
         self.place = Place::Gone;
+        self.whole |= self.finished;
         self.finished = false;
     }
 

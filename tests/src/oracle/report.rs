@@ -147,8 +147,18 @@ impl fmt::Display for Verdict {
         }
         for (kind, list) in kinds {
             writeln!(f, "{kind:?}: {}", list.len())?;
-            for what in list.iter().take(SHOWN) {
-                writeln!(f, "  {what}")?;
+            // Of each file the first, or one that lost much would hide the others.
+            let mut files: BTreeMap<&str, (usize, &str)> = BTreeMap::new();
+            for what in list {
+                let file = what.split_once(" of ").map_or(what, |(_, file)| file);
+                files.entry(file).or_insert((0, what)).0 += 1;
+            }
+            for (count, what) in files.values().take(SHOWN) {
+                writeln!(
+                    f,
+                    "  {what}{}",
+                    if *count > 1 { format!(", and {} more of it", count - 1) } else { String::new() }
+                )?;
             }
         }
         write!(f, "{}", self.totals)
