@@ -180,55 +180,75 @@ fn a_start_on_a_full_disk_costs_nothing() -> Result<()> {
 #[test]
 fn a_log_that_lost_its_unsynced_end_goes_on() -> Result<()> {
     for (lines, archived) in [(300, 0), (4000, 1)] {
-        on_disk_rotated_at("256Ki", &format!("power-end-{lines}"), |disk, scene| {
-            let mut live = scene.create("app.log")?;
-            scene.start()?;
-            scene.write(&mut live, lines)?;
-            live.sync()?;
-            scene.came(&live)?;
-            await_true("it is archived and cut", SOON, || {
-                let made = scene.output()?.actions("archive_made").count();
-                Ok(made >= archived && fs::metadata(&live.path)?.len() < 256 << 10)
-            })?;
-            scene.await_idle()?;
-            scene.write(&mut live, 20)?;
-            scene.came(&live)?;
-            scene.await_idle()?;
-            let before = fs::read(&live.path)?;
-            disk.lose_power()?;
-            scene.kill()?;
-            live.close()?;
-            disk.come_back()?;
-            live.reopen()?;
-            let after = fs::read(&live.path)?;
-            ensure!(after.len() < before.len() && before.starts_with(&after), "nothing was lost: nothing was proved");
-            scene.start()?;
-            let mut texts = Vec::new();
-            for _ in 0..10 {
-                let some: Vec<String> = (0..40).map(|_| scene.scribe.text()).collect();
-                live.lines(&scene.scribe.book, &some)?;
-                live.sync()?;
-                texts.extend(some);
+        // A cut syncs the log, and the kernel may write it of its own accord: then nothing is lost, and nothing proved.
+        let mut took = Some(false);
+        for _ in 0..5 {
+            took = a_log_loses_its_end(lines, archived)?;
+            if took != Some(false) {
+                break;
             }
-            await_true("what is written from then on comes", SOON, || {
-                let came: HashSet<Vec<u8>> = scene.output()?.texts("app").into_iter().collect();
-                Ok(texts.iter().all(|text| came.contains(text.as_bytes())))
-            })?;
-            scene.await_idle()?;
-            scene.stop()?;
-            for lane in face::lanes(&scene.agent.inspect()?)? {
-                lane.balance()?;
-            }
-            ensure!(scene.output()?.losses().count() == 0, "a loss was entered though everything had been delivered");
-            let mut ids: HashMap<Vec<u8>, HashSet<Id>> = HashMap::new();
-            for record in &scene.output()?.records {
-                ids.entry(record.text.bytes().to_vec()).or_default().insert(record.id);
-            }
-            let again = ids.values().filter(|ids| ids.len() > 1).count();
-            println!("{} bytes were lost with the power; {again} lines came a second time", before.len() - after.len());
-            ensure!(again <= after.split(|byte| *byte == b'\n').count(), "more came again than was left in the log");
-            scene.agent.inspect_archives().map(drop)
-        })?;
+        }
+        ensure!(took != Some(false), "nothing was lost in five losses of power: nothing was proved");
     }
     Ok(())
+}
+
+/// One loss of power. Says whether it took something; `None` if this machine cannot do it.
+fn a_log_loses_its_end(lines: usize, archived: usize) -> Result<Option<bool>> {
+    let mut took = None;
+    on_disk_rotated_at("256Ki", &format!("power-end-{lines}"), |disk, scene| {
+        took = Some(false);
+        let mut live = scene.create("app.log")?;
+        scene.start()?;
+        scene.write(&mut live, lines)?;
+        live.sync()?;
+        scene.came(&live)?;
+        await_true("it is archived and cut", SOON, || {
+            let made = scene.output()?.actions("archive_made").count();
+            Ok(made >= archived && fs::metadata(&live.path)?.len() < 256 << 10)
+        })?;
+        scene.await_idle()?;
+        scene.write(&mut live, 20)?;
+        scene.came(&live)?;
+        scene.await_idle()?;
+        let before = fs::read(&live.path)?;
+        disk.lose_power()?;
+        scene.kill()?;
+        live.close()?;
+        disk.come_back()?;
+        live.reopen()?;
+        let after = fs::read(&live.path)?;
+        ensure!(before.starts_with(&after), "the log holds what was not in it");
+        if after.len() == before.len() {
+            return Ok(());
+        }
+        took = Some(true);
+        scene.start()?;
+        let mut texts = Vec::new();
+        for _ in 0..10 {
+            let some: Vec<String> = (0..40).map(|_| scene.scribe.text()).collect();
+            live.lines(&scene.scribe.book, &some)?;
+            live.sync()?;
+            texts.extend(some);
+        }
+        await_true("what is written from then on comes", SOON, || {
+            let came: HashSet<Vec<u8>> = scene.output()?.texts("app").into_iter().collect();
+            Ok(texts.iter().all(|text| came.contains(text.as_bytes())))
+        })?;
+        scene.await_idle()?;
+        scene.stop()?;
+        for lane in face::lanes(&scene.agent.inspect()?)? {
+            lane.balance()?;
+        }
+        ensure!(scene.output()?.losses().count() == 0, "a loss was entered though everything had been delivered");
+        let mut ids: HashMap<Vec<u8>, HashSet<Id>> = HashMap::new();
+        for record in &scene.output()?.records {
+            ids.entry(record.text.bytes().to_vec()).or_default().insert(record.id);
+        }
+        let again = ids.values().filter(|ids| ids.len() > 1).count();
+        println!("{} bytes were lost with the power; {again} lines came a second time", before.len() - after.len());
+        ensure!(again <= after.split(|byte| *byte == b'\n').count(), "more came again than was left in the log");
+        scene.agent.inspect_archives().map(drop)
+    })?;
+    Ok(took)
 }
