@@ -9,13 +9,12 @@ mod sinks;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use serde_json::json;
 
-use crate::cli::inspect::CONFIRMED;
 use crate::engine::report::Report;
 use crate::engine::{Engine, Event, Now, Setup};
 use crate::lane::kill_switch::{Effect, Scope, Switch};
@@ -59,6 +58,9 @@ pub struct Options {
     pub inotify: bool,
 }
 
+/// The file in the state directory that says that the clock is right; the agent takes it away.
+pub const CLOCK_CONFIRMED: &str = "clock-confirmed";
+
 /// Why the agent could not run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -100,8 +102,6 @@ fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Error {
 #[derive(Clone)]
 pub struct Handle {
     events: Sender<Event>,
-    turned: Arc<AtomicU64>,
-    started: Instant,
 }
 
 impl Handle {
@@ -110,11 +110,6 @@ impl Handle {
         let (answer, report) = bounded(1);
         self.events.send_timeout(Event::Report(answer), Duration::from_secs(2)).ok()?;
         report.recv_timeout(Duration::from_secs(2)).ok()
-    }
-
-    /// How long ago the engine last finished a turn.
-    pub fn silence(&self) -> Duration {
-        self.started.elapsed().saturating_sub(Duration::from_millis(self.turned.load(Ordering::Relaxed)))
     }
 }
 
@@ -127,7 +122,6 @@ pub struct Agent {
     receivers: Receivers,
     inbox: Receiver<Event>,
     events: Sender<Event>,
-    handle: Handle,
     watched: Watched,
     switch_file: SwitchFile,
     drain: Duration,
@@ -197,7 +191,6 @@ impl Agent {
             .map_err(io("start the archivist"))?,
         );
         engine.handle(Event::Local(local_switch(&options, &state_dir)), now);
-        let handle = Handle { events: events.clone(), turned: Arc::default(), started: Instant::now() };
         Ok(Some(Self {
             options,
             state_dir,
@@ -206,7 +199,6 @@ impl Agent {
             receivers,
             inbox,
             events,
-            handle,
             watched,
             switch_file,
             drain,
@@ -216,7 +208,7 @@ impl Agent {
 
     /// For whoever asks how the agent is.
     pub fn handle(&self) -> Handle {
-        self.handle.clone()
+        Handle { events: self.events.clone() }
     }
 
     /// Ships until `stop`, then brings home what is under way.
@@ -229,23 +221,18 @@ impl Agent {
             mut receivers,
             inbox,
             events,
-            handle,
             mut watched,
             mut switch_file,
             drain,
             _lock,
         } = self;
-        let turned = Arc::clone(&handle.turned);
-        let started = handle.started;
         let (done, finished) = bounded(1);
         let ended = Arc::new(AtomicBool::new(false));
         let engine_stop = Arc::clone(&ended);
         let thread = std::thread::Builder::new()
             .name("engine".into())
             .spawn(move || {
-                let engine = drive(engine, &inbox, &engine_stop, &|| {
-                    turned.store(started.elapsed().as_millis() as u64, Ordering::Relaxed);
-                });
+                let engine = drive(engine, &inbox, &engine_stop);
                 let _told = done.send(());
                 engine
             })
@@ -257,7 +244,7 @@ impl Agent {
                 local.clone_from(&now);
                 let _sent = events.send(Event::Local(now));
             }
-            if std::fs::remove_file(state_dir.join(CONFIRMED)).is_ok() {
+            if std::fs::remove_file(state_dir.join(CLOCK_CONFIRMED)).is_ok() {
                 let _sent = events.send(Event::ClockConfirmed);
             }
             if let Some(notice) = switch_file.changed() {
@@ -284,10 +271,9 @@ impl Agent {
 }
 
 /// Turns the engine until it is told to end and everything is home, or the time for that is over.
-fn drive(mut engine: Engine, inbox: &Receiver<Event>, ended: &AtomicBool, turned: &dyn Fn()) -> Engine {
+fn drive(mut engine: Engine, inbox: &Receiver<Event>, ended: &AtomicBool) -> Engine {
     loop {
         let turn = engine.turn(Now::read());
-        turned();
         if ended.load(Ordering::Relaxed) {
             // The event that says until when may still be on its way.
             let until = engine.drain_until();

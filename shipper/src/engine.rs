@@ -1,7 +1,7 @@
 //! The loop that moves everything: finds files, reads, hands chunks to lanes, takes answers, and keeps the state.
 //!
 //! One thread owns all of it, so there are no locks and one order of events. It does no work of its own: each phase is a file.
-//! [`reconcile`] compares the folders with what is known, [`classify`] says which stream a file is, [`pass`] reads and hands over,
+//! [`reconcile`] compares the folders with what is known, [`classify`] says which stream a file is, [`begin`] takes it up, [`pass`] reads and hands over,
 //! [`settle`] moves cursors, [`ending`] ends streams, [`rotate`] makes archives of live files,
 //! [`retain`] removes what is no longer kept, [`protect`] keeps the file system's attributes on it, [`switches`] and [`reload`] change what may pass and what there is,
 //! [`report`] says how it is.
@@ -9,6 +9,7 @@
 //! Nothing reaches a lane before the frontier that covers it is durable: whatever happens afterwards, no other content can come to
 //! stand at the same stream and offset.
 
+mod begin;
 mod classify;
 mod control;
 mod ending;
@@ -226,6 +227,8 @@ pub struct Engine {
     rotations: rotate::Rotations,
     /// Attributes of the file system on what is protected.
     protection: protect::Protection,
+    /// Archives of sinks that are being digested.
+    digesting: HashSet<PathBuf>,
     /// Removal of what is no longer kept.
     retention: retain::Retention,
     /// A file that goes on with a stream whose front was cut off, as `decide` found it.
@@ -303,6 +306,7 @@ impl Engine {
             notice: Notice::default(),
             rotations: rotate::Rotations::default(),
             protection: protect::Protection::default(),
+            digesting: HashSet::new(),
             retention: retain::Retention::default(),
             cut_continues: None,
         };

@@ -19,6 +19,7 @@ pub use binary::binary;
 use crate::face::{self, Lane, page};
 use crate::history::{Event, History};
 use crate::http;
+use crate::process::stands_still;
 use crate::wait::{await_condition, await_true};
 
 /// How long an agent may take to answer after its start; generous, for it may replay a long state on a busy machine.
@@ -217,8 +218,7 @@ impl Agent {
     /// Whether it stands still, because it was stopped or came to the point of a `WAYBILL_FAULT` that halts it.
     pub fn is_halted(&mut self) -> Result<bool> {
         self.check_alive()?;
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid()?.as_raw_nonzero()))?;
-        Ok(stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T')))
+        stands_still(self.pid()?)
     }
 
     /// `waybill inspect archives`: fails, naming it, if one is not as it was made; how many there are.

@@ -83,10 +83,7 @@ impl Process {
     /// SIGSTOP: it keeps its connections and answers nothing. Returns when it stands still.
     pub fn freeze(&self) -> Result<()> {
         let pid = self.signal(Signal::STOP)?;
-        let stat = format!("/proc/{}/stat", pid.as_raw_nonzero());
-        await_true("the server stands still", STAND, || {
-            Ok(fs::read_to_string(&stat)?.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T')))
-        })
+        await_true("the server stands still", STAND, || stands_still(pid))
     }
 
     /// SIGCONT.
@@ -100,6 +97,12 @@ impl Process {
         kill_process(pid, signal)?;
         Ok(pid)
     }
+}
+
+/// Whether a process was stopped by a signal.
+pub fn stands_still(pid: Pid) -> Result<bool> {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()))?;
+    Ok(stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T')))
 }
 
 impl Drop for Process {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::agent::Agent;
@@ -85,6 +86,13 @@ impl Room {
     /// All that the File sink holds now.
     pub fn output(&self) -> Result<Output> {
         Output::read(&self.archive())
+    }
+
+    /// The records in the File sink's live file as they were delivered, without one that is still being written.
+    pub fn records(&self) -> Result<Vec<Value>> {
+        let Ok(text) = fs::read_to_string(self.archive()) else { return Ok(Vec::new()) };
+        let whole = text.lines().filter(|line| line.ends_with('}'));
+        whole.map(|line| serde_json::from_str(line).with_context(|| format!("no record: {line}"))).collect()
     }
 }
 

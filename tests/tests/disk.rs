@@ -91,6 +91,15 @@ fn goes_on(scene: &mut Scene<'_>, live: &mut Live) -> Result<()> {
     Ok(())
 }
 
+/// The disk loses its power, and the agent and the writer are there again when it is back.
+fn without_power(disk: &Disk, scene: &mut Scene<'_>, live: &mut Live) -> Result<()> {
+    disk.lose_power()?;
+    scene.kill()?;
+    live.close()?;
+    disk.come_back()?;
+    live.reopen()
+}
+
 fn steps() -> Vec<&'static str> {
     [&fault::ARCHIVE[..], &fault::COLLAPSE, &fault::PRUNE, &fault::SINK].concat()
 }
@@ -101,11 +110,7 @@ fn power_that_goes_at_a_step_costs_nothing() -> Result<()> {
         on_disk(&format!("power-{step}"), |disk, scene| {
             let mut live = scene.create("app.log")?;
             halt_at(scene, &mut live, step, 2)?;
-            disk.lose_power()?;
-            scene.kill()?;
-            live.close()?;
-            disk.come_back()?;
-            live.reopen()?;
+            without_power(disk, scene, &mut live)?;
             scene.start()?;
             goes_on(scene, &mut live)
         })?;
@@ -125,11 +130,7 @@ fn power_that_goes_at_any_time_costs_nothing() -> Result<()> {
                 scene.write(&mut live, 60)?;
                 live.sync()?;
             }
-            disk.lose_power()?;
-            scene.kill()?;
-            live.close()?;
-            disk.come_back()?;
-            live.reopen()?;
+            without_power(disk, scene, &mut live)?;
         }
         scene.start()?;
         goes_on(scene, &mut live)
@@ -213,11 +214,7 @@ fn a_log_loses_its_end(lines: usize, archived: usize) -> Result<Option<bool>> {
         scene.came(&live)?;
         scene.await_idle()?;
         let before = fs::read(&live.path)?;
-        disk.lose_power()?;
-        scene.kill()?;
-        live.close()?;
-        disk.come_back()?;
-        live.reopen()?;
+        without_power(disk, scene, &mut live)?;
         let after = fs::read(&live.path)?;
         ensure!(before.starts_with(&after), "the log holds what was not in it");
         if after.len() == before.len() {

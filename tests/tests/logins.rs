@@ -339,10 +339,7 @@ fn inside(room: &Room) -> Result<()> {
 
 /// The records of lines that came.
 fn records(room: &Room) -> Result<Vec<Value>> {
-    let Ok(text) = fs::read_to_string(room.archive()) else { return Ok(Vec::new()) };
-    let lines = text.lines().filter(|line| line.ends_with('}'));
-    let all = lines.map(|line| Ok(serde_json::from_str::<Value>(line)?)).collect::<Result<Vec<_>>>()?;
-    Ok(all.into_iter().filter(|record| record["event"]["original"].is_string()).collect())
+    Ok(room.records()?.into_iter().filter(|record| record["event"]["original"].is_string()).collect())
 }
 
 fn of<'r>(records: &'r [Value], source: &'r str) -> impl Iterator<Item = &'r Value> {

@@ -220,10 +220,8 @@ fn send(port: u16, bytes: &[u8]) -> Result<()> {
 
 /// The records of a source that came.
 fn records(room: &Room, source: &str) -> Result<Vec<Value>> {
-    let Ok(text) = fs::read_to_string(room.archive()) else { return Ok(Vec::new()) };
-    let lines = text.lines().filter(|line| line.ends_with('}'));
-    let all = lines.map(|line| Ok(serde_json::from_str::<Value>(line)?)).collect::<Result<Vec<_>>>()?;
-    Ok(all
+    Ok(room
+        .records()?
         .into_iter()
         .filter(|record| record["waybill"]["source"] == source && record["event"]["original"].is_string())
         .collect())

@@ -13,10 +13,7 @@ use waybill_tests::wait::await_true;
 
 /// The records of the source, in the order of the archive.
 fn records(room: &Room) -> Result<Vec<Value>> {
-    let Ok(text) = fs::read_to_string(room.archive()) else { return Ok(Vec::new()) };
-    let lines = text.lines().filter(|line| line.ends_with('}'));
-    let all = lines.map(|line| Ok(serde_json::from_str::<Value>(line)?)).collect::<Result<Vec<_>>>()?;
-    Ok(all.into_iter().filter(|record| record["waybill"]["source"] == "vpn").collect())
+    Ok(room.records()?.into_iter().filter(|record| record["waybill"]["source"] == "vpn").collect())
 }
 
 /// Sends until the agent is known to listen: what is sent before that is nobody's.

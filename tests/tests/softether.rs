@@ -62,10 +62,7 @@ fn done(method: &str, parameters: &Value) -> Result<()> {
 
 /// The records that came, by source.
 fn records(room: &Room) -> Result<Vec<Value>> {
-    let Ok(text) = fs::read_to_string(room.archive()) else { return Ok(Vec::new()) };
-    let lines = text.lines().filter(|line| line.ends_with('}'));
-    let all = lines.map(|line| Ok(serde_json::from_str::<Value>(line)?)).collect::<Result<Vec<_>>>()?;
-    Ok(all.into_iter().filter(|record| record["waybill"]["softether"].is_object()).collect())
+    Ok(room.records()?.into_iter().filter(|record| record["waybill"]["softether"].is_object()).collect())
 }
 
 fn count(records: &[Value], source: &str, code: &str, hub: Option<&str>) -> usize {

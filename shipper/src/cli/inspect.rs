@@ -15,7 +15,8 @@ use clap::{Args, Subcommand};
 
 use crate::cli::text;
 use crate::engine::Now;
-use crate::state::store;
+use crate::state::model::Model;
+use crate::state::store::{self, Opened};
 
 /// Read an agent's state: streams, sinks, what is pending, kill switches, the ledger
 ///
@@ -61,8 +62,6 @@ pub enum What {
     DeadLetters(dead_letters::DeadLettersArgs),
 }
 
-pub use clock::CONFIRMED;
-
 /// Ledger entries on a page.
 const ENTRIES: usize = 20;
 /// Below it each policy has its folder.
@@ -88,16 +87,10 @@ impl InspectArgs {
     }
 
     fn show(&self, dir: &Path) -> ExitCode {
-        let (state, opened) = match store::read(dir) {
+        let (state, opened) = match read(dir) {
             Ok(read) => read,
             Err(error) => return fail(&error),
         };
-        if opened.fresh {
-            return fail(&format!(
-                "there is no state in {}; --state-dir names the folder of one policy",
-                dir.display()
-            ));
-        }
         let entries = self.ledger.unwrap_or(if self.json { usize::MAX } else { ENTRIES });
         let inspection = model::inspect(&state, opened.torn, entries, Now::read().wall);
         if !self.json {
@@ -108,6 +101,15 @@ impl InspectArgs {
             Err(error) => fail(&error),
         }
     }
+}
+
+/// The state in a folder.
+fn read(dir: &Path) -> Result<(Model, Opened), String> {
+    let (state, opened) = store::read(dir).map_err(|error| error.to_string())?;
+    if opened.fresh {
+        return Err(format!("there is no state in {}; --state-dir names the folder of one policy", dir.display()));
+    }
+    Ok((state, opened))
 }
 
 /// The only folder below `root`, if there is just one.

@@ -5,19 +5,16 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::format;
 use crate::source::decompress::Compression;
 use crate::source::digest;
 use crate::source::discover::Found;
-use crate::source::envelope::Envelope;
 use crate::source::examine::{EndsWithin, Examination, Within};
-use crate::source::frame::Encoding;
 use crate::source::identity::Candidate;
 use crate::source::lease::{self, Writers};
 use crate::source::root::{Look, Root};
-use crate::source::stream::{Place, Stream, path_bytes};
+use crate::source::stream::{Place, Stream};
 use crate::state::StreamId;
-use crate::state::entry::{Capture, CopyRecord, CursorRecord, Extent, Kind, Position, Range, StreamRecord};
+use crate::state::entry::{CopyRecord, Kind, Position, StreamRecord};
 use crate::state::ledger::Action;
 
 use super::{Engine, Now};
@@ -51,9 +48,9 @@ impl Waiting {
 }
 
 /// A file that is being read, to say which stream it is.
-struct Work {
-    candidate: Candidate,
-    examination: Examination,
+pub(super) struct Work {
+    pub(super) candidate: Candidate,
+    pub(super) examination: Examination,
     /// Its size and time when reading began.
     met: (u64, i64),
 }
@@ -83,8 +80,8 @@ impl Work {
 
 #[derive(Debug)]
 enum Decision {
-    /// A stream of its own, from this offset on; what lies before it is that other stream's.
-    New { begins_at: u64, like: Option<StreamId> },
+    /// A stream of its own, of what lies behind that other stream's frontier, if it begins like one.
+    New { behind: Option<StreamId> },
     /// It is that stream's own file, which was taken for one that had the same inode.
     Itself(StreamId),
     /// The stream goes on here.
@@ -162,14 +159,12 @@ impl Engine {
         let decision = self.decide(&mut work, found, look, waiting.since, now);
         tracing::debug!(path = %path.display(), size = work.candidate.len, ?decision, "looked at a new file");
         match decision {
-            Ok(Decision::New { begins_at, like }) => {
-                self.begin((path, found, look), work, begins_at, like, waiting.fresh, now)
-            }
+            Ok(Decision::New { behind }) => self.begin((path, found, look), *work, behind, waiting.fresh, now),
             Ok(Decision::Itself(id)) => {
                 self.by_key.insert(look.key, id);
                 self.seen_at(id, path, look, now);
             }
-            Ok(Decision::Continues(id)) => self.continue_in(id, path, look, work, now),
+            Ok(Decision::Continues(id)) => self.continue_in(id, path, look, *work, now),
             // It was written to while it was read: what was read first may be another content.
             Ok(Decision::Copy(_)) if work.met != (look.size, look.modified) => {
                 self.judge_later();
@@ -203,7 +198,7 @@ impl Engine {
     }
 
     /// Says once what is wrong with a file, and waits until it changes.
-    fn cannot_use(&mut self, path: &Path, look: &Look, error: &str, now: Now) {
+    pub(super) fn cannot_use(&mut self, path: &Path, look: &Look, error: &str, now: Now) {
         self.unusable.insert(look.key, (look.size, look.modified));
         if self.told.len() < crate::source::discover::MAX_FOLDERS && self.told.insert(look.key) {
             let message = format!("{} cannot be read yet: {error}", path.display());
@@ -253,7 +248,7 @@ impl Engine {
             return Ok(Decision::Continues(id));
         }
         if records.is_empty() && !compressed {
-            return Ok(Decision::New { begins_at: 0, like: None });
+            return Ok(Decision::New { behind: None });
         }
         let Some(comparison) = examination.compare(candidate, &records, &mut self.allowance)? else {
             return Ok(Decision::ReadOn);
@@ -311,7 +306,7 @@ impl Engine {
                 }
             }
         }
-        Ok(Decision::New { begins_at: 0, like: None })
+        Ok(Decision::New { behind: None })
     }
 
     /// The candidate is this stream up to its frontier.
@@ -324,7 +319,7 @@ impl Engine {
         patient: bool,
     ) -> std::io::Result<Decision> {
         let Some(record) = self.store.model().streams.get(&id).cloned() else {
-            return Ok(Decision::New { begins_at: 0, like: None });
+            return Ok(Decision::New { behind: None });
         };
         if record.phase != 0 {
             // It ended, and everything of it was settled: only what is new is of interest.
@@ -374,8 +369,7 @@ impl Engine {
             return self.judge_later();
         }
         let whole = Position { seq: record.frontier.seq, ..Position::at(frontier) };
-        let begins_at = if frontier >= HEADER && record.frontier == whole { frontier } else { 0 };
-        Decision::New { begins_at, like: (begins_at > 0).then_some(id) }
+        Decision::New { behind: (frontier >= HEADER && record.frontier == whole).then_some(id) }
     }
 
     /// Opens a stream's file if need be and looks whether it is still what it was.
@@ -419,175 +413,6 @@ impl Engine {
         // The next full look comes by itself; the folder must be listed again even if its time does not change.
         self.discovery.touch_all();
         Decision::Wait
-    }
-
-    /// Begins a stream. `fresh`: the size of a file that was there before its source.
-    fn begin(
-        &mut self,
-        (path, found, look): (&Path, &Found, &Look),
-        work: Box<Work>,
-        begins_at: u64,
-        like: Option<StreamId>,
-        fresh: Option<u64>,
-        now: Now,
-    ) {
-        let Work { candidate, examination, .. } = *work;
-        // None: it shrank a moment ago, and will be looked at again.
-        let (seen, mark_at, mark_hash) = match examination.end(&candidate) {
-            Ok(Some((end, mark))) => (end, end, mark),
-            Ok(None) => (candidate.len, 0, 0),
-            Err(error) => return self.cannot_use(path, look, &error.to_string(), now),
-        };
-        let Some(source) = self.plan.sources.get(found.source) else { return };
-        let id = StreamId::random();
-        // No two streams begin at the same instant: the order in which they were met is the order of their lines.
-        self.last_begun = now.wall.max(self.last_begun + 1);
-        let encoding = match source.envelope {
-            Envelope::None => Encoding::detect(&candidate.head).of(source.settings.format),
-            _ => Encoding::Bytes,
-        };
-        let mut record = StreamRecord {
-            id: id.0.to_vec(),
-            source: source.name.clone(),
-            first_path: path_bytes(path),
-            captures: found
-                .captures
-                .iter()
-                .map(|(name, value)| Capture { name: name.clone(), value: value.clone() })
-                .collect(),
-            line_bound: self.plan.limits.line as u64,
-            envelope: source.envelope.number(),
-            encoding: encoding.number(),
-            joining: format::joins(source.settings.format) || source.envelope != Envelope::None,
-            begins_at,
-            begun: self.last_begun,
-            frontier: Position::at(begins_at),
-            seen,
-            mark_at,
-            mark_hash,
-            modified: look.modified,
-            extents: vec![Extent {
-                path: path_bytes(path),
-                file: look.key,
-                compression: candidate.compression.number(),
-                ..Extent::default()
-            }],
-            ..StreamRecord::default()
-        };
-        if let Some(like) = like.and_then(|like| self.store.model().streams.get(&like)) {
-            // Up to where it begins it is that stream.
-            record.chain.clone_from(&like.chain);
-            record.digest.clone_from(&like.digest);
-        }
-        record.head_len = candidate.head.len() as u32;
-        record.head_hash = digest::head_hash(&candidate.head);
-        record.lead_hash = candidate.lead();
-        let previous = self.orphans.keys().find(|o| {
-            self.store
-                .model()
-                .streams
-                .get(o)
-                .and_then(|r| r.extents.last())
-                .is_some_and(|e| e.path == record.extents[0].path)
-        });
-        record.continues = previous.map(|p| p.0.to_vec()).unwrap_or_default();
-        let skipped = fresh.filter(|_| source.start_now);
-        let source_name = source.name.clone();
-        let message = format!("stream {id} begins: {}", path.display());
-        let fields = json!({
-            "stream": id.to_string(), "source": source_name, "path": path.to_string_lossy(), "size": record.seen,
-            "continues": previous.map(ToString::to_string), "begins_at": begins_at,
-        });
-        let mut stream = Stream::new(&record, id, now.mono);
-        stream.source = Some(found.source);
-        stream.size = record.seen;
-        if stream.compression == Compression::None || begins_at == 0 {
-            stream.open(candidate.file);
-        }
-        stream.finished = stream.compression != Compression::None;
-        stream.sure = Some(now.mono);
-        self.by_key.insert(look.key, id);
-        self.by_path.insert(path.to_owned(), look.key);
-        self.index_lead(id, record.lead_hash);
-        let skipped = skipped.map(|size| if stream.finished { record.seen } else { record.seen.min(size) });
-        self.store.put(Kind::StreamPut(record));
-        self.store.enter(now.wall, Action::StreamBegun, message, &fields);
-        self.streams.insert(id, stream);
-        self.add_tracks(id);
-        if let Some(end) = skipped {
-            self.skip_backlog(id, end, now);
-        }
-        self.hot.insert(id);
-        self.stuck = false;
-    }
-
-    /// `startAt: Now`: what is there already is left out, up to its last whole record.
-    fn skip_backlog(&mut self, id: StreamId, end: u64, now: Now) {
-        let lanes: Vec<u32> = self.lanes.iter().filter(|l| l.tracks.contains_key(&id)).map(|l| l.number).collect();
-        for lane in lanes {
-            let cursor = self.store.model().cursors.get(&(lane, id)).cloned();
-            let mut cursor =
-                cursor.unwrap_or_else(|| CursorRecord { lane, stream: id.0.to_vec(), ..CursorRecord::default() });
-            cursor.discard.push(Range { from: 0, to: end });
-            self.store.put(Kind::CursorPut(cursor));
-        }
-        let fields = json!({"stream": id.to_string(), "to": end});
-        self.store.enter(now.wall, Action::SkippedBacklog, "existing content is left out: startAt is Now", &fields);
-    }
-
-    /// A stream goes on in another file.
-    fn continue_in(&mut self, id: StreamId, path: &Path, look: &Look, work: Box<Work>, now: Now) {
-        let Work { candidate, examination, .. } = *work;
-        let end = examination.end(&candidate).unwrap_or_else(|error| {
-            tracing::warn!(path = %path.display(), %error, "failed to read the end of a file");
-            None
-        });
-        let Some(mut record) = self.store.model().streams.get(&id).cloned() else { return };
-        let revived = record.phase != 0;
-        record.phase = 0;
-        record.ended = 0;
-        record.sealed = false;
-        let compressed = candidate.compression != Compression::None;
-        let stream = self.streams.entry(id).or_insert_with(|| Stream::new(&record, id, now.mono));
-        let before = stream.key;
-        stream.key = look.key;
-        stream.place = Place::At(path.to_owned());
-        stream.compression = candidate.compression;
-        // What was cut away is in archives: the file goes on where the cut left it.
-        let cut = record.base > 0 && self.cut_continues.take() == Some((id, look.key));
-        stream.base = if cut { record.base } else { 0 };
-        stream.finished = compressed;
-        stream.modified = look.modified;
-        stream.changed = now.mono;
-        stream.active = true;
-        stream.sure.get_or_insert(stream.met);
-        stream.size = stream.base + end.map_or(candidate.len, |(len, _)| len);
-        // With its front cut off, a file's place tells nothing of where the stream stood.
-        (record.mark_at, record.mark_hash) = end.filter(|_| stream.base == 0).unwrap_or_default();
-        if record.is_joined() {
-            stream.size += record.joined_len;
-        }
-        stream.open(candidate.file);
-        record.seen = stream.size;
-        self.store.put(Kind::StreamPut(record.clone()));
-        let name = record.source.clone();
-        stream.source = self.plan.sources.iter().position(|s| s.name == name);
-        let size = stream.size;
-        self.orphans.remove(&id);
-        if self.by_key.get(&before) == Some(&id) {
-            self.by_key.remove(&before);
-        }
-        self.by_key.insert(look.key, id);
-        self.by_path.insert(path.to_owned(), look.key);
-        self.put_place(id);
-        let message = format!("stream {id} goes on in {}", path.display());
-        let fields = json!({
-            "stream": id.to_string(), "path": path.to_string_lossy(), "at": record.frontier.offset, "size": size, "revived": revived,
-        });
-        self.store.enter(now.wall, Action::StreamContinued, message, &fields);
-        self.add_tracks(id);
-        self.hot.insert(id);
-        self.stuck = false;
     }
 }
 

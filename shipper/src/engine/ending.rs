@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::source::decompress::Compression;
+use crate::source::digest::hex;
 use crate::source::lease::Writers;
 use crate::source::stream::{Place, bytes_path};
 use crate::state::StreamId;
@@ -248,12 +249,4 @@ impl Engine {
 pub(super) fn folder(record: &StreamRecord) -> &[u8] {
     let at = record.first_path.iter().rposition(|b| *b == b'/').unwrap_or(0);
     &record.first_path[..at]
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut out, b| {
-        let _written = write!(out, "{b:02x}");
-        out
-    })
 }

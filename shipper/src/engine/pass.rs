@@ -22,8 +22,9 @@ use super::{Engine, Lane, Now, READ};
 /// Bytes that one turn may read, so that answers and switches are heard in between; a chunk counts as at least `SMALL`.
 const TURN: usize = 16 * READ;
 const SMALL: usize = 16 << 10;
-/// Encoded bytes that fill a chunk.
+/// Encoded bytes that fill a chunk, and room for the record that does.
 const FULL: usize = 2 * READ;
+const LAST: usize = 32 << 10;
 /// Bytes that are read at a time at least, if there are so many.
 const LEAST: usize = 64 << 10;
 /// Chunks for one stream before another source has its turn, if there is one.
@@ -56,7 +57,7 @@ impl Engine {
         let mut order: Vec<(Option<usize>, i64, StreamId)> =
             self.streams.values().filter(|s| s.active).map(|s| (s.source, s.modified, s.id)).collect();
         order.sort_unstable();
-        let mut queues: Vec<VecDeque<StreamId>> =
+        let mut queues: VecDeque<VecDeque<StreamId>> =
             order.chunk_by(|a, b| a.0 == b.0).map(|source| source.iter().map(|(.., id)| *id).collect()).collect();
         if !queues.is_empty() {
             self.turns = self.turns.wrapping_add(1);
@@ -65,16 +66,15 @@ impl Engine {
         }
         let mut left = TURN;
         let mut busy = false;
-        while queues.iter().any(|queue| !queue.is_empty()) {
-            for queue in &mut queues {
-                let Some(id) = queue.front().copied() else { continue };
-                if left == 0 {
-                    return true;
-                }
-                if !self.pass_some(id, &mut left, &mut busy, now) {
-                    queue.pop_front();
-                }
+        while let Some(mut queue) = queues.pop_front() {
+            let Some(id) = queue.front().copied() else { continue };
+            if left == 0 {
+                return true;
             }
+            if !self.pass_some(id, &mut left, &mut busy, now) {
+                queue.pop_front();
+            }
+            queues.push_back(queue);
         }
         busy
     }
@@ -277,7 +277,7 @@ impl Engine {
         let bytes = &self.buffer[..filled];
         let mut chunk = Chunk::new(id, group.at);
         if stream.appetite.is_some() {
-            chunk.data.reserve(FULL + LEAST / 2);
+            chunk.data.reserve(FULL + LAST);
         }
         let is_front = group.at == record.frontier;
         let framing = stream.framing;

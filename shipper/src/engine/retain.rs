@@ -176,7 +176,7 @@ impl Engine {
         freed: u64,
         now: Now,
     ) -> Surplus {
-        let lacking = free_space(folder).map_or(0, |(size, free)| retain::lacking(bounds.min_free, size, free));
+        let lacking = retain::free_space(folder).map_or(0, |(size, free)| retain::lacking(bounds.min_free, size, free));
         let units: Vec<Unit> = groups.iter().map(|g| g.unit).collect();
         let age_paused = self.age_pause(now).is_some();
         let at = |age_paused, evict| {
@@ -277,7 +277,8 @@ impl Engine {
             .filter(|s| s.source == index)
             .filter_map(|s| s.path().and_then(Path::parent))
             .collect();
-        let lacks = |f: &&Path| free_space(f).map_or(0, |(size, free)| retain::lacking(bounds.min_free, size, free));
+        let lacks =
+            |f: &&Path| retain::free_space(f).map_or(0, |(size, free)| retain::lacking(bounds.min_free, size, free));
         folders.iter().map(lacks).max().unwrap_or(0)
     }
 
@@ -492,10 +493,4 @@ fn victim_of(archive: &ArchiveRecord) -> Victim {
         key: archive.extent.file,
         folder: None,
     }
-}
-
-/// The size of a file system, and what is free of it for everyone, in bytes.
-fn free_space(folder: &Path) -> Option<(u64, u64)> {
-    let stat = rustix::fs::statvfs(folder).ok()?;
-    Some((stat.f_blocks * stat.f_frsize, stat.f_bavail * stat.f_frsize))
 }

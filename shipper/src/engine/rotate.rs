@@ -390,14 +390,12 @@ impl Engine {
         archive.phase = ArchiveRecord::THERE;
         let path = crate::source::stream::bytes_path(&archive.extent.path);
         let id = StreamId::from_slice(&archive.stream).unwrap_or_default();
-        let digest =
-            blake3::Hash::from_slice(&archive.extent.digest).map(|h| h.to_hex().to_string()).unwrap_or_default();
         let fields = json!({
             "archive": number, "stream": id.to_string(), "source": archive.source, "path": path.to_string_lossy(),
             "live": crate::source::stream::bytes_path(&archive.live).to_string_lossy(),
             "from": archive.extent.from, "to": archive.extent.to,
             "firstRecord": archive.begin.seq + 1, "lastRecord": archive.end.seq,
-            "size": archive.size, "digest": digest,
+            "size": archive.size, "digest": crate::source::digest::hex(&archive.extent.digest),
         });
         let message = format!(
             "bytes {} to {} of stream {id} are archived in {}",

@@ -12,6 +12,7 @@ use crate::plan::{FilePlan, SinkKind};
 use crate::rotate::retain::Unit;
 use crate::rotate::worker::Job;
 use crate::sink::file::archive::{Listed, Listing};
+use crate::source::digest::hex;
 use crate::source::stream::path_bytes;
 use crate::state::entry::{ArchiveRecord, Extent, Kind};
 use crate::state::ledger::Action;
@@ -26,14 +27,14 @@ impl Engine {
         let model = self.store.model();
         let known: std::collections::HashSet<&[u8]> =
             model.archives.values().filter(|a| a.sink == listing.sink).map(|a| a.extent.path.as_slice()).collect();
-        let fresh = |file: &Listed| !known.contains(path_bytes(&file.path).as_slice());
-        let jobs: Vec<Job> = listing
-            .files
-            .into_iter()
-            .filter(fresh)
-            .map(|file| Job::Digest { sink: listing.sink.clone(), live: listing.live.clone(), file: Box::new(file) })
-            .collect();
-        jobs.into_iter().for_each(|job| self.send_job(job));
+        // The archivist may be busy for longer than it takes to list them again.
+        let under_way = &self.digesting;
+        let fresh = |f: &Listed| !known.contains(path_bytes(&f.path).as_slice()) && !under_way.contains(&f.path);
+        let files: Vec<Listed> = listing.files.into_iter().filter(fresh).collect();
+        for file in files {
+            self.digesting.insert(file.path.clone());
+            self.send_job(Job::Digest { sink: listing.sink.clone(), live: listing.live.clone(), file: Box::new(file) });
+        }
     }
 
     /// An archive of a sink was digested, or cannot be read.
@@ -43,6 +44,7 @@ impl Engine {
         result: std::io::Result<(Vec<u8>, bool)>,
         now: Now,
     ) {
+        self.digesting.remove(&file.path);
         let (digest, immutable) = match result {
             Ok(digested) => digested,
             Err(error) => {
@@ -55,10 +57,9 @@ impl Engine {
             return;
         }
         let number = self.store.model().archives_last + 1;
-        let hex = blake3::Hash::from_slice(&digest).map(|h| h.to_hex().to_string()).unwrap_or_default();
         let shown = file.path.to_string_lossy();
         let fields = json!({"archive": number, "sink": sink, "path": shown, "live": live.to_string_lossy(),
-            "size": file.size, "digest": hex});
+            "size": file.size, "digest": hex(&digest)});
         let message = format!("the output of {sink} is archived in {}", file.path.display());
         self.store.enter(now.wall, Action::ArchiveMade, message, &fields);
         let extent =

@@ -429,21 +429,23 @@ fn user<'a>(record: &mut Record<'a>, kind: Option<&Type>, found: &Found<'a>, scr
         return;
     }
     if let Some(id) = login.or(own) {
-        // `ausearch -i` prints the name in place of the number.
-        let field = if id.iter().all(u8::is_ascii_digit) { Field::UserId } else { Field::UserName };
-        record.set(field, id);
+        record.set(numbered(id, Field::UserId, Field::UserName), id);
     }
     let name = if login.is_some() { Key::LoginName } else { Key::UserName };
     if let Some(name) = found.get(name, scratch).filter(|name| is_name(name)) {
         record.set(Field::UserName, name);
     }
     if let Some(id) = found.get(Key::Euid, scratch).or(own.filter(|_| login.is_some())) {
-        let field = if id.iter().all(u8::is_ascii_digit) { Field::UserEffectiveId } else { Field::UserEffectiveName };
-        record.set(field, id);
+        record.set(numbered(id, Field::UserEffectiveId, Field::UserEffectiveName), id);
     }
     if let Some(account) = account {
         record.set(Field::UserTargetName, account);
     }
+}
+
+/// Where a user goes that is a number, or a name: `ausearch -i` prints the name in place of the number.
+fn numbered(user: &[u8], id: Field, name: Field) -> Field {
+    if user.iter().all(u8::is_ascii_digit) { id } else { name }
 }
 
 /// What `ENRICHED` prints for numbers without a name.

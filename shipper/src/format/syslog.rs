@@ -274,13 +274,10 @@ fn tag(text: &[u8]) -> Option<Header<'_>> {
 /// `journalctl -o with-unit` prints it.
 fn instance(text: &[u8]) -> Option<usize> {
     const LONGEST: usize = 160;
-    let head = text.strip_prefix(b"sshd@").or_else(|| text.strip_prefix(b"ssh@"))?;
-    let head = &head[..head.len().min(LONGEST)];
+    let begins = [&b"sshd@"[..], b"ssh@"].into_iter().find(|prefix| text.starts_with(prefix))?.len();
+    let head = &text[begins..text.len().min(begins + LONGEST)];
     let end = memchr::memmem::find(head, b".service[")?;
-    let named = memchr::memchr(b' ', &head[..end]).is_none();
-    named.then(|| {
-        text.len() - text.strip_prefix(b"sshd@").or_else(|| text.strip_prefix(b"ssh@")).map_or(0, <[u8]>::len) + end + 8
-    })
+    memchr::memchr(b' ', &head[..end]).is_none().then_some(begins + end + b".service".len())
 }
 
 /// `program pid - - message`: RFC 5424 without its beginning.

@@ -145,6 +145,12 @@ impl ClockWatch {
     }
 }
 
+/// The size of a file system, and what is free of it for everyone, in bytes.
+pub fn free_space(folder: &std::path::Path) -> Option<(u64, u64)> {
+    let stat = rustix::fs::statvfs(folder).ok()?;
+    Some((stat.f_blocks * stat.f_frsize, stat.f_bavail * stat.f_frsize))
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, Instant};

@@ -42,8 +42,13 @@ pub fn authorities(ca: Option<&SecretKey>, secrets: &Secrets) -> Result<Vec<Cert
 }
 
 /// Reads a private key.
-pub fn key(private_key: &SecretKey, secrets: &Secrets) -> Result<PrivateKeyDer<'static>, Failure> {
-    PrivateKeyDer::from_pem_slice(secrets.read(private_key)?.bytes()).map_err(|error| {
+fn key(private_key: &SecretKey, secrets: &Secrets) -> Result<PrivateKeyDer<'static>, Failure> {
+    parse_key(secrets.read(private_key)?.bytes(), private_key)
+}
+
+/// The private key that a PEM text holds, which was read from there.
+pub fn parse_key(pem: &[u8], private_key: &SecretKey) -> Result<PrivateKeyDer<'static>, Failure> {
+    PrivateKeyDer::from_pem_slice(pem).map_err(|error| {
         let what = format!("{}: holds no private key: {}", name(private_key), fault(&error));
         Failure::held(what, "put an unencrypted PEM key there, with its line breaks")
     })

@@ -106,6 +106,15 @@ pub fn hash_from(bytes: &[u8]) -> Option<Hash> {
     bytes.try_into().ok()
 }
 
+/// A digest as entries and commands show it.
+pub fn hex(digest: &[u8]) -> String {
+    use std::fmt::Write as _;
+    digest.iter().fold(String::new(), |mut out, byte| {
+        let _written = write!(out, "{byte:02x}");
+        out
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,7 +14,7 @@ use crate::state::entry::{Position, StreamRecord};
 
 use super::decompress::{Compression, Decoder};
 use super::digest::{self, Digest};
-use super::frame::{Scratch, frame};
+use super::frame::{Framing, Scratch, frame};
 use super::identity::Candidate;
 use super::stream::{ReadError, Stream, WITNESS, chain_record, framing_of};
 
@@ -69,7 +69,7 @@ pub struct Examination {
     again: u32,
     within: Option<Inside>,
     not_within: HashSet<StreamId>,
-    ends: HashMap<StreamId, Box<Ends>>,
+    ends: Option<Box<Ends>>,
 }
 
 /// The reading that compares digests.
@@ -91,8 +91,9 @@ struct Inside {
     piece: Vec<u8>,
 }
 
-/// The reading that follows the records of a candidate.
+/// The reading that follows the records of a candidate: what comes out is the same for all streams that are framed alike.
 struct Ends {
+    framing: Framing,
     reader: Decoder,
     scratch: Scratch,
     position: Position,
@@ -210,11 +211,12 @@ impl Examination {
         record: &StreamRecord,
         left: &mut Allowance,
     ) -> io::Result<EndsWithin> {
-        let ends = match self.ends.entry(stream.id) {
-            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::hash_map::Entry::Vacant(entry) => entry.insert(Box::new(Ends::new(candidate)?)),
+        let framing = framing_of(record);
+        let ends = match self.ends.take_if(|ends| ends.framing == framing) {
+            Some(ends) => self.ends.insert(ends),
+            None => self.ends.insert(Box::new(Ends::new(candidate, framing)?)),
         };
-        if !ends.go_on(record, left)? {
+        if !ends.go_on(left)? {
             return Ok(EndsWithin::NotRead);
         }
         let end = ends.position.offset;
@@ -368,8 +370,9 @@ impl Digests {
 }
 
 impl Ends {
-    fn new(candidate: &Candidate) -> io::Result<Self> {
+    fn new(candidate: &Candidate, framing: Framing) -> io::Result<Self> {
         Ok(Self {
+            framing,
             reader: candidate.reader()?,
             scratch: Scratch::default(),
             position: Position::default(),
@@ -380,8 +383,7 @@ impl Ends {
     }
 
     /// Reads on. Says whether the end is reached.
-    fn go_on(&mut self, record: &StreamRecord, left: &mut Allowance) -> io::Result<bool> {
-        let framing = framing_of(record);
+    fn go_on(&mut self, left: &mut Allowance) -> io::Result<bool> {
         while !self.reader.ended() {
             if left.is_used_up() {
                 return Ok(false);
@@ -392,7 +394,7 @@ impl Ends {
             left.spend(n);
             self.buffer.truncate(filled + n);
             let (mut position, mut hash) = (self.position, self.hash);
-            frame(&framing, &mut self.scratch, self.position, &self.buffer, self.at, false, |r| {
+            frame(&self.framing, &mut self.scratch, self.position, &self.buffer, self.at, false, |r| {
                 hash = chain_record(hash, record_hash(r.text), r.bytes);
                 position = r.after;
                 ControlFlow::Continue(())

@@ -90,8 +90,7 @@ fn days_of_outage(
         bytes += look.size;
         oldest = oldest.min(if look.key.born > 0 { look.key.born } else { look.modified });
     }
-    let stat = rustix::fs::statvfs(folder).ok()?;
-    let (size, free) = (stat.f_blocks * stat.f_frsize, stat.f_bavail * stat.f_frsize);
+    let (size, free) = retain::free_space(folder)?;
     // What has to stay free is no room for what waits.
     let room = free.saturating_sub(retain::lacking(min_free, size, 0));
     Some(match pace(bytes, now.saturating_sub(oldest)) {

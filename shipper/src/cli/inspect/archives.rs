@@ -13,9 +13,8 @@ use crate::source::root::Look;
 use crate::source::stream::bytes_path;
 use crate::state::StreamId;
 use crate::state::entry::ArchiveRecord;
-use crate::state::store;
 
-use super::fail;
+use super::{fail, read};
 
 /// Read every archive of a state, and compare its size and digest with the ledger
 ///
@@ -88,17 +87,12 @@ pub(super) fn run(dir: &Path, json: bool) -> ExitCode {
 }
 
 fn rows(dir: &Path) -> Result<Vec<Row>, String> {
-    let read = || match store::read(dir) {
-        Ok((state, opened)) if !opened.fresh => Ok(state),
-        Ok(_) => Err(format!("there is no state in {}", dir.display())),
-        Err(error) => Err(error.to_string()),
-    };
-    let state = read()?;
+    let (state, _) = read(dir)?;
     let there = |a: &&ArchiveRecord| a.phase == ArchiveRecord::THERE;
     let mut rows: Vec<Row> = state.archives.values().filter(there).map(examine).collect();
     if rows.iter().any(|row| row.state != Found::Whole) {
         // The agent may have removed it in good order since the state was read.
-        let now = read()?;
+        let (now, _) = read(dir)?;
         rows.retain(|row| row.state == Found::Whole || now.archives.get(&row.archive).as_ref().is_some_and(there));
     }
     Ok(rows)

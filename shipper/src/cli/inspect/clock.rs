@@ -6,11 +6,11 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
-use super::fail;
+use super::{fail, read};
+use crate::agent::CLOCK_CONFIRMED;
 use crate::cli::text::{self, moment, span};
 use crate::engine::Now;
 use crate::rotate::retain;
-use crate::state::store;
 
 /// Show whether files go for their age, and say that the clock is right
 ///
@@ -24,22 +24,18 @@ pub struct ClockArgs {
     pub confirm: bool,
 }
 
-/// The file in the state directory that says that the clock is right; the agent takes it away.
-pub const CONFIRMED: &str = "clock-confirmed";
-
 impl ClockArgs {
     pub(super) fn run(&self, dir: &Path, json: bool) -> ExitCode {
-        let state = match store::read(dir) {
-            Ok((state, opened)) if !opened.fresh => state,
-            Ok(_) => return fail(&format!("there is no state in {}", dir.display())),
+        let state = match read(dir) {
+            Ok((state, _)) => state,
             Err(error) => return fail(&error),
         };
         let (stepped, now) = (state.node.clock_stepped, Now::read());
         let (watch, _) = retain::ClockWatch::new(now.wall, now.mono, None, stepped);
         let left = watch.left(now.mono).filter(|_| stepped != 0);
         if self.confirm && left.is_some() {
-            if let Err(error) = std::fs::write(dir.join(CONFIRMED), b"") {
-                return fail(&format!("failed to write {}: {error}", dir.join(CONFIRMED).display()));
+            if let Err(error) = std::fs::write(dir.join(CLOCK_CONFIRMED), b"") {
+                return fail(&format!("failed to write {}: {error}", dir.join(CLOCK_CONFIRMED).display()));
             }
             return text::print("files go for their age again, at once if the agent runs, else when it starts\n");
         }

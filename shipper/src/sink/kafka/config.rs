@@ -71,10 +71,9 @@ pub(super) fn client(settings: &Kafka, context: &Context, batch: usize) -> Resul
         }
         if let (Some(certificate), Some(private_key)) = (&tls.certificate, &tls.private_key) {
             tls::authorities(Some(certificate), &context.secrets)?;
-            tls::key(private_key, &context.secrets)?;
-            client
-                .set("ssl.certificate.pem", pem(certificate, &context.secrets)?)
-                .set("ssl.key.pem", pem(private_key, &context.secrets)?);
+            let key = pem(private_key, &context.secrets)?;
+            tls::parse_key(key.as_bytes(), private_key)?;
+            client.set("ssl.certificate.pem", pem(certificate, &context.secrets)?).set("ssl.key.pem", key);
         }
     }
     if let Some(sasl) = &settings.sasl {
