@@ -1,13 +1,13 @@
 //! A small ext4 of its own, which can be filled to the last block and can lose its power.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
+use crate::mount::{self, quiet};
 use crate::skip;
 use crate::wait::await_true;
 
@@ -33,14 +33,14 @@ impl Disk {
         fs::create_dir_all(at)?;
         File::create(image)?.set_len(bytes)?;
         // No block is kept for root: the agent must meet the end of the disk as everyone does.
-        ensure!(run(Command::new("mkfs.ext4").args(["-q", "-m", "0"]).arg(image))?, "failed to make an ext4");
+        ensure!(quiet(Command::new("mkfs.ext4").args(["-q", "-m", "0"]).arg(image))?, "failed to make an ext4");
         let disk = Self { image: image.to_owned(), at: at.to_owned() };
         if disk.mount()? { Ok(Ok(disk)) } else { Ok(Err("a loop device cannot be mounted here".to_owned())) }
     }
 
     /// Nothing reaches the disk by the passing of time alone, only by fsync.
     fn mount(&self) -> Result<bool> {
-        run(Command::new("mount").args(["-o", "loop,commit=300"]).arg(&self.image).arg(&self.at))
+        quiet(Command::new("mount").args(["-o", "loop,commit=300"]).arg(&self.image).arg(&self.at))
     }
 
     /// Where it is mounted.
@@ -50,31 +50,20 @@ impl Disk {
 
     /// Fills it to the last block; gives back the file to remove for making room again.
     pub fn fill(&self) -> Result<PathBuf> {
-        let path = self.at.join("ballast");
-        let mut ballast = File::create(&path)?;
-        let mut block = vec![b'x'; 1 << 20];
-        while !block.is_empty() {
-            match ballast.write(&block) {
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::StorageFull => block.truncate(block.len() / 2),
-                Err(error) => return Err(error).context("failed to fill a file system"),
-            }
-        }
-        ballast.sync_all()?;
-        Ok(path)
+        mount::fill(&self.at)
     }
 
     /// The power goes: what was not written to the device by now, pages and journal alike, never gets there, and every access fails
     /// until [`come_back`](Self::come_back). (The `shutdown` call of ext4, as its own tests of recovery use it. The device itself
     /// loses nothing that it was given.)
     pub fn lose_power(&self) -> Result<()> {
-        ensure!(run(Command::new("xfs_io").args(["-x", "-c", "shutdown"]).arg(&self.at))?, "shutdown failed");
+        ensure!(quiet(Command::new("xfs_io").args(["-x", "-c", "shutdown"]).arg(&self.at))?, "shutdown failed");
         Ok(())
     }
 
     /// Mounts it again, as after a crash: ext4 replays its journal. Nobody may hold a file of it open.
     pub fn come_back(&self) -> Result<()> {
-        await_true("the file system can be unmounted", LETTING_GO, || run(Command::new("umount").arg(&self.at)))?;
+        await_true("the file system can be unmounted", LETTING_GO, || quiet(Command::new("umount").arg(&self.at)))?;
         ensure!(self.mount()?, "failed to mount the file system again");
         Ok(())
     }
@@ -82,12 +71,8 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        if !run(Command::new("umount").arg("-l").arg(&self.at)).is_ok_and(|done| done) {
+        if !quiet(Command::new("umount").arg("-l").arg(&self.at)).is_ok_and(|done| done) {
             println!("failed to unmount {}", self.at.display());
         }
     }
-}
-
-fn run(command: &mut Command) -> Result<bool> {
-    Ok(command.stdout(Stdio::null()).stderr(Stdio::null()).status().context("failed to start a program")?.success())
 }

@@ -27,17 +27,7 @@ impl Small {
 
     /// Fills it to the last block and gives back the file to remove for making room again.
     pub fn fill(&self) -> Result<PathBuf> {
-        let path = self.0.join("ballast");
-        let mut ballast = File::create(&path)?;
-        let mut block = vec![0_u8; 1 << 16];
-        while !block.is_empty() {
-            match ballast.write(&block) {
-                Ok(_) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::StorageFull => block.truncate(block.len() / 2),
-                Err(error) => return Err(error).context("failed to fill a file system"),
-            }
-        }
-        Ok(path)
+        fill(&self.0)
     }
 }
 
@@ -96,7 +86,24 @@ impl Drop for Mounted {
     }
 }
 
-fn quiet(command: &mut Command) -> Result<bool> {
+/// Fills a file system to the last block, by a file in this folder, which is given back.
+pub fn fill(folder: &Path) -> Result<PathBuf> {
+    let path = folder.join("ballast");
+    let mut ballast = File::create(&path)?;
+    let mut block = vec![0_u8; 1 << 20];
+    while !block.is_empty() {
+        match ballast.write(&block) {
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::StorageFull => block.truncate(block.len() / 2),
+            Err(error) => return Err(error).context("failed to fill a file system"),
+        }
+    }
+    ballast.sync_all()?;
+    Ok(path)
+}
+
+/// Runs a program and shows nothing of what it says; whether it succeeded.
+pub(crate) fn quiet(command: &mut Command) -> Result<bool> {
     Ok(command.stdout(Stdio::null()).stderr(Stdio::null()).status().context("failed to start a program")?.success())
 }
 

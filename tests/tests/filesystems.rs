@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Result, ensure};
 use serde_json::json;
 use waybill_tests::agent::binary;
-use waybill_tests::mount::Mounted;
+use waybill_tests::mount::{Mounted, fill};
 use waybill_tests::policy::{self, Policy, with};
 use waybill_tests::room;
 use waybill_tests::scene::{SOON, Scene};
@@ -144,14 +144,8 @@ fn a_full_file_system_delays_archives_and_costs_nothing() -> Result<()> {
         let mut live = scene.create("app.log")?;
         scene.write(&mut live, 10)?;
         // All but some 400 KiB: enough for the log, not for its archive too.
-        let ballast = folder.join("ballast");
-        let mut file = File::create(&ballast)?;
-        let mut block = vec![0_u8; 1 << 16];
-        while !block.is_empty() {
-            if std::io::Write::write_all(&mut file, &block).is_err() {
-                block.truncate(block.len() / 2);
-            }
-        }
+        let ballast = fill(&folder)?;
+        let file = File::options().write(true).open(&ballast)?;
         file.set_len(file.metadata()?.len().saturating_sub(400 << 10))?;
         file.sync_all()?;
         // As long as it is open its blocks are not free.

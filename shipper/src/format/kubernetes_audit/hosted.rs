@@ -14,6 +14,11 @@ use super::inner;
 /// So many events of one list are looked into.
 const MOST: usize = 1024;
 
+/// The text of a member of the line itself.
+fn text_of<'a>(line: &'a [u8], members: &Members, name: &[u8]) -> Option<&'a [u8]> {
+    members.get(line, name).filter(|value| value.kind == Type::String).map(|value| value.inner(line))
+}
+
 /// The text of a member deep inside an object.
 fn deep<'a>(line: &'a [u8], object: &Value, path: &[&[u8]]) -> Option<&'a [u8]> {
     let mut value = object.clone();
@@ -26,9 +31,7 @@ fn deep<'a>(line: &'a [u8], object: &Value, path: &[&[u8]]) -> Option<&'a [u8]> 
 /// Decodes the event in an export of Azure: `{"category":"kube-audit","properties":{"log":"{\"kind\":\"Event\",…"}}`. False if it is
 /// none.
 pub(super) fn azure(line: &[u8], members: &Members, scratch: &mut Vec<u8>) -> bool {
-    let text =
-        |name: &[u8]| members.get(line, name).filter(|value| value.kind == Type::String).map(|value| value.inner(line));
-    if !text(b"category").is_some_and(|category| category.starts_with(b"kube-audit")) {
+    if !text_of(line, members, b"category").is_some_and(|category| category.starts_with(b"kube-audit")) {
         return false;
     }
     let properties = members.get(line, b"properties").filter(|value| value.kind == Type::Object);
@@ -46,9 +49,9 @@ pub(super) enum List {
 
 /// Reads `{"kind":"EventList","apiVersion":"audit.k8s.io/v1","items":[…]}`.
 pub(super) fn list(line: &[u8], members: &Members) -> Option<List> {
-    let text =
-        |name: &[u8]| members.get(line, name).filter(|value| value.kind == Type::String).map(|value| value.inner(line));
-    if text(b"kind") != Some(b"EventList") || !text(b"apiVersion")?.starts_with(b"audit.k8s.io/") {
+    if text_of(line, members, b"kind") != Some(b"EventList")
+        || !text_of(line, members, b"apiVersion")?.starts_with(b"audit.k8s.io/")
+    {
         return None;
     }
     let items = members.get(line, b"items").filter(|value| value.kind == Type::Array)?;
@@ -123,12 +126,10 @@ pub(super) fn google<'a>(
     if text(&[b"serviceName"]) != Some(b"k8s.io") {
         return None;
     }
-    let top =
-        |name: &[u8]| members.get(line, name).filter(|value| value.kind == Type::String).map(|value| value.inner(line));
     record.types = "\"info\"";
     record.category = "\"configuration\"";
-    record.time = top(b"timestamp").and_then(rfc3339);
-    if let Some(id) = top(b"insertId") {
+    record.time = text_of(line, members, b"timestamp").and_then(rfc3339);
+    if let Some(id) = text_of(line, members, b"insertId") {
         record.set(Field::EventId, id);
     }
     // "io.k8s.core.v1.pods.create"
