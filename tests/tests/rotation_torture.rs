@@ -166,6 +166,12 @@ fn torment(
     Ok(done)
 }
 
+/// Whether a file that was renamed is not compressed yet, or still there beside its archive.
+fn has_renamed(folder: &Path) -> Result<bool> {
+    let names: Vec<_> = fs::read_dir(folder)?.map(|entry| entry.map(|e| e.file_name())).collect::<Result<_, _>>()?;
+    Ok(names.iter().map(|name| name.to_string_lossy()).any(|name| name.starts_with("app~") && name.ends_with(".log")))
+}
+
 /// Every archive of a live file holds whole lines, and no line is in two.
 fn are_whole(folder: &Path) -> Result<usize> {
     let (mut found, mut lines) = (0, HashSet::new());
@@ -217,6 +223,10 @@ fn violence(name: &str, kills: usize) -> Result<BTreeMap<&'static str, usize>> {
             let settled = agent.asker().lanes()?.iter().all(|lane| lane.term("pending").bytes == 0);
             since = if settled { since.or_else(|| Some(Instant::now())) } else { None };
             Ok(since.is_some_and(|since: Instant| since.elapsed() > Duration::from_secs(3)))
+        })?;
+        await_true("no renamed file stays beside its archive", Duration::from_mins(1), || {
+            agent.check_alive()?;
+            has_renamed(&room.logs().join("shell")).map(|has| !has)
         })?;
         agent.stop()?;
         let known = agent.inspect_archives()?;

@@ -453,10 +453,11 @@ impl Engine {
     }
 
     /// A file was removed, or could not be.
-    pub(super) fn removed(&mut self, victim: &Victim, result: std::io::Result<()>) {
+    pub(super) fn removed(&mut self, victim: &Victim, result: std::io::Result<()>, now: Now) {
         self.retention.under_way.remove(&victim.key);
+        self.removed_renamed(victim, &result, now);
         if let Err(error) = result {
-            tracing::warn!(path = %victim.path.display(), %error, "failed to remove a file whose retention is over; it is tried again");
+            tracing::warn!(path = %victim.path.display(), %error, "failed to remove a file that is archived or whose retention is over; it is tried again");
             return;
         }
         if let Some(number) = victim.archive {

@@ -43,6 +43,8 @@ const NAMES: u32 = 8;
 pub(super) struct Rotations {
     archivist: Option<Archivist>,
     under_way: HashMap<StreamId, Rotation>,
+    /// Renamed files that go because they are archived, and whose they are.
+    removing: HashMap<FileKey, StreamId>,
     /// Files that cannot be rotated, why, and when that was found.
     refused: HashMap<FileKey, (Instant, String)>,
     /// Writers of renamed files that were asked to open a new one.
@@ -104,7 +106,7 @@ enum Step {
 impl Rotations {
     /// Whether a stream's live file is being rotated.
     pub(super) fn is_under_way(&self, id: StreamId) -> bool {
-        self.under_way.contains_key(&id)
+        self.under_way.contains_key(&id) || self.removing.values().any(|removing| *removing == id)
     }
 }
 
@@ -194,7 +196,7 @@ impl Engine {
             Done::Sealed(id, result) => self.sealed(id, result, now),
             Done::Reopened(id, Err(why)) => self.say_not_reopened(id, &why, now),
             Done::Reopened(_, Ok(())) => {}
-            Done::Removed(victim, result) => self.removed(&victim, result),
+            Done::Removed(victim, result) => self.removed(&victim, result, now),
             Done::Digested { sink, live, file, result } => self.digested((sink, live, &file), result, now),
             Done::Cut(id, result) => {
                 if let Err(error) = result {

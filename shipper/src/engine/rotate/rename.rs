@@ -4,7 +4,7 @@
 //! like one that someone else renamed; it is compressed when its writer has let go of it and every lane has all of it, and removed when
 //! its archive is entered.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ use crate::source::decompress::Compression;
 use crate::source::lease::Writers;
 use crate::source::stream::{Place, bytes_path, framing_of, path_bytes};
 use crate::state::StreamId;
-use crate::state::entry::{ArchiveRecord, Extent, Kind, Position, StreamRecord};
+use crate::state::entry::{ArchiveRecord, Extent, FileKey, Kind, Position, StreamRecord};
 use crate::state::ledger::Action;
 
 use super::super::{Engine, Now};
@@ -105,7 +105,7 @@ impl Engine {
             .model()
             .streams
             .iter()
-            .filter(|(id, r)| !r.renamed_from.is_empty() && !self.rotations.under_way.contains_key(id))
+            .filter(|(id, r)| !r.renamed_from.is_empty() && !self.rotations.is_under_way(**id))
             .map(|(id, r)| (*id, r.clone()))
             .collect();
         self.rotations.asked.retain(|id, _| renamed.iter().any(|(renamed, _)| renamed == id));
@@ -183,14 +183,14 @@ impl Engine {
             // Someone else moved or removed it.
             _ => return done(self),
         };
-        let from = record.archived.map_or(record.base, |p| p.offset);
-        if from >= record.digest_end() {
-            // A crash came between its archive's name and its own removal.
-            self.send_job(Job::Remove(Victim { archive: None, path, key, folder: None }));
-            return done(self);
-        }
         if self.rotations.refused.get(&key).is_some_and(|(at, _)| now.mono.duration_since(*at) < super::AGAIN) {
             return false;
+        }
+        let from = record.archived.map_or(record.base, |p| p.offset);
+        if from >= record.digest_end() {
+            // Its archive is entered: a crash came before its own removal, or it could not be removed.
+            self.remove_archived(id, path, key);
+            return true;
         }
         let live = bytes_path(&record.renamed_from);
         let Ok((live_folder, folder, folder_path)) = self.rotation_folders(&live, record) else { return false };
@@ -270,11 +270,23 @@ impl Engine {
     /// The archive of a renamed file is entered: the file itself goes.
     pub(super) fn remove_renamed(&mut self, id: StreamId) {
         let Some(rotation) = self.rotations.under_way.remove(&id) else { return };
-        if let Some(record) = self.store.model().streams.get(&id).cloned() {
+        let Some((path, key)) = rotation.renamed else { return };
+        self.remove_archived(id, path, key);
+    }
+
+    fn remove_archived(&mut self, id: StreamId, path: PathBuf, key: FileKey) {
+        self.rotations.removing.insert(key, id);
+        self.send_job(Job::Remove(Victim { archive: None, path, key, folder: None }));
+    }
+
+    /// A file was removed, or could not be. That its rotation is over is entered only now: a crash before would leave the file for ever.
+    pub(in crate::engine) fn removed_renamed(&mut self, victim: &Victim, result: &std::io::Result<()>, now: Now) {
+        let Some(id) = self.rotations.removing.remove(&victim.key) else { return };
+        if let Err(error) = result {
+            self.rotations.refused.insert(victim.key, (now.mono, format!("it cannot be removed: {error}")));
+        } else if let Some(record) = self.store.model().streams.get(&id).cloned() {
             self.store.put(Kind::StreamPut(StreamRecord { renamed_from: Vec::new(), ..record }));
         }
-        let Some((path, key)) = rotation.renamed else { return };
-        self.send_job(Job::Remove(Victim { archive: None, path, key, folder: None }));
     }
 
     /// The names that the archives of a live file have or had.
