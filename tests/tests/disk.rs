@@ -176,10 +176,10 @@ fn a_start_on_a_full_disk_costs_nothing() -> Result<()> {
     Ok(())
 }
 
-/// A log whose writer does not sync it is shorter after a loss of power than what was delivered: what is left begins a new stream,
-/// and what is written from then on comes.
+/// A log whose writer does not sync it lacks its end after a loss of power, though that was delivered: it is shorter, or, as ext4 takes
+/// down a size within an allocated block before the bytes, holds zeros there. What is left begins a new stream, and what is written from
+/// then on comes.
 #[test]
-#[ignore = "what the kernel leaves of the end differs: zeros in its place, or a loss that is entered though all had come"]
 fn a_log_that_lost_its_unsynced_end_goes_on() -> Result<()> {
     for (lines, archived) in [(300, 0), (4000, 1)] {
         // A cut syncs the log, and the kernel may write it of its own accord: then nothing is lost, and nothing proved.
@@ -216,8 +216,10 @@ fn a_log_loses_its_end(lines: usize, archived: usize) -> Result<Option<bool>> {
         let before = fs::read(&live.path)?;
         without_power(disk, scene, &mut live)?;
         let after = fs::read(&live.path)?;
-        ensure!(before.starts_with(&after), "the log holds what was not in it");
-        if after.len() == before.len() {
+        let kept = before.iter().zip(&after).take_while(|(before, after)| before == after).count();
+        ensure!(after[kept..].iter().all(|byte| *byte == 0), "the log holds what was not in it");
+        let taken = before.len() - kept;
+        if taken == 0 {
             return Ok(());
         }
         took = Some(true);
@@ -230,7 +232,9 @@ fn a_log_loses_its_end(lines: usize, archived: usize) -> Result<Option<bool>> {
             texts.extend(some);
         }
         await_true("what is written from then on comes", SOON, || {
-            let came: HashSet<Vec<u8>> = scene.output()?.texts("app").into_iter().collect();
+            // The first one stands behind the zeros, in one line with them.
+            let came = scene.output()?.texts("app");
+            let came: HashSet<&[u8]> = came.iter().map(|text| without_zeros(text)).collect();
             Ok(texts.iter().all(|text| came.contains(text.as_bytes())))
         })?;
         scene.await_idle()?;
@@ -238,15 +242,23 @@ fn a_log_loses_its_end(lines: usize, archived: usize) -> Result<Option<bool>> {
         for lane in face::lanes(&scene.agent.inspect()?)? {
             lane.balance()?;
         }
-        ensure!(scene.output()?.losses().count() == 0, "a loss was entered though everything had been delivered");
+        // The state lost power as well: that the last acknowledgements had come may not be known any more.
+        let output = scene.output()?;
+        let entered: u64 = output.losses().map(|loss| loss.to - loss.from).sum();
+        ensure!(entered <= 2 * taken as u64, "{entered} bytes were entered as lost to two sinks: the power took {taken}");
         let mut ids: HashMap<Vec<u8>, HashSet<Id>> = HashMap::new();
         for record in &scene.output()?.records {
             ids.entry(record.text.bytes().to_vec()).or_default().insert(record.id);
         }
         let again = ids.values().filter(|ids| ids.len() > 1).count();
-        println!("{} bytes were lost with the power; {again} lines came a second time", before.len() - after.len());
+        println!("{taken} bytes went with the power; {entered} were entered as lost; {again} lines came a second time");
         ensure!(again <= after.split(|byte| *byte == b'\n').count(), "more came again than was left in the log");
         scene.agent.inspect_archives().map(drop)
     })?;
     Ok(took)
+}
+
+fn without_zeros(text: &[u8]) -> &[u8] {
+    let zeros = text.iter().take_while(|byte| **byte == 0).count();
+    &text[zeros..]
 }
