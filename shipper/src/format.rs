@@ -24,6 +24,7 @@ mod encoder;
 mod escape;
 mod go_stack;
 mod host_log;
+mod join;
 mod json;
 mod kubernetes_audit;
 mod linux_audit;

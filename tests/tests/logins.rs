@@ -316,6 +316,11 @@ fn inside(room: &Room) -> Result<()> {
         let refused = of(&records, name)
             .any(|record| record["event"]["action"] == "user-not-allowed" && record["user"]["name"] == "dave");
         ensure!(refused, "{name}: nothing of DenyUsers");
+        for record in of(&records, name).filter(|record| is_served(record)) {
+            let by = &record["waybill"]["sshd"]["joined"];
+            ensure!(record["source"]["ip"] == "127.0.0.1", "{name}: whose line is it? {record}");
+            ensure!(record["event"]["action"] != "session-closed" || by[0] == "source.address", "{name}: {record}");
+        }
         for record in of(&records, name).filter(|record| record["event"]["action"] == "ssh_login") {
             ensure!(record["source"]["ip"] == "127.0.0.1" && record["source"]["port"].is_u64(), "{record}");
         }
@@ -344,6 +349,13 @@ fn records(room: &Room) -> Result<Vec<Value>> {
 
 fn of<'r>(records: &'r [Value], source: &'r str) -> impl Iterator<Item = &'r Value> {
     records.iter().filter(move |record| record["waybill"]["source"] == source)
+}
+
+/// Whether a line is of a process of sshd that has a client. PAM's lines of a session end with it.
+fn is_served(record: &Value) -> bool {
+    let is_sshd = record["process"]["name"].as_str().is_some_and(|name| name.starts_with("sshd"));
+    let of_listener = ["listening", "throttling-begins", "stopped"].iter().any(|own| record["event"]["action"] == *own);
+    is_sshd && record["process"]["pid"].is_u64() && !of_listener
 }
 
 fn word(value: &Value) -> &str {

@@ -209,7 +209,7 @@ impl Engine {
             self.open(id)?;
         }
         if group.discard.is_none() {
-            self.prepare_encoder(id, record, group.at, !archived)?;
+            self.prepare_encoder(id, record, group.at, !archived, now)?;
         }
         let suffix = self.joined_suffix(record)?;
         let mut filled;

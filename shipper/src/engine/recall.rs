@@ -8,8 +8,8 @@ use crate::source::stream::ReadError;
 use crate::state::StreamId;
 use crate::state::entry::{Position, StreamRecord};
 
-use super::Engine;
 use super::pass::stream_info;
+use super::{Engine, Now};
 
 impl Engine {
     /// Makes a stream's encoder, and lets it read the lines before `at` if it does not know them: after a start, and where a lane
@@ -20,6 +20,7 @@ impl Engine {
         record: &StreamRecord,
         at: Position,
         live: bool,
+        now: Now,
     ) -> Result<(), ReadError> {
         let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
         let Some(source) = stream.source.and_then(|source| self.plan.sources.get(source)) else { return Ok(()) };
@@ -53,7 +54,7 @@ impl Engine {
             let place = Position { offset: from, ..Position::default() };
             encoder.recall_before(next);
             frame(&stream.framing, &mut Scratch::default(), place, &before[begins..], from, false, |line| {
-                encoder.recall(line.text);
+                encoder.recall(line.text, now.wall);
                 ControlFlow::Continue(())
             });
         }

@@ -16,7 +16,7 @@ use super::{Encoder, Frame, Kind, Settings};
 const OBSERVED: i64 = 1_795_330_800_000_000_000;
 
 /// The names of fields in the files.
-const NAMES: [(&str, &str); 40] = [
+const NAMES: [(&str, &str); 41] = [
     ("suspect", "/waybill/suspect"),
     ("integrity", "/waybill/integrity"),
     ("code", "/event/code"),
@@ -50,6 +50,7 @@ const NAMES: [(&str, &str); 40] = [
     ("cid", "/waybill/softether/connection"),
     ("sid", "/waybill/softether/session"),
     ("joined", "/waybill/softether/joined"),
+    ("joins", "/waybill/sshd/joined"),
     ("type", "/waybill/softether/type"),
     ("table", "/waybill/audit/netfilter/table"),
     ("repeats", "/waybill/audit/netfilter/repeats"),

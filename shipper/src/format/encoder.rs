@@ -26,6 +26,7 @@ pub struct Encoder {
     cleaner: Cleaner,
     members: Members,
     softether: softether::Context,
+    host_log: host_log::Context,
     forgery: Forgery,
     usage: Usage,
     fan_out: FanOut,
@@ -55,6 +56,7 @@ impl Encoder {
             cleaner: Cleaner::new(),
             members: Members::default(),
             softether: softether::Context::new(info),
+            host_log: host_log::Context::default(),
             forgery: Forgery::new(),
             usage: Usage::new(&settings.usage),
             fan_out: FanOut::default(),
@@ -70,22 +72,31 @@ impl Encoder {
     pub fn reach(&self, seq: u64) -> u64 {
         match self.kind {
             Kind::SoftEtherServer | Kind::SoftEtherSecurity => self.softether.reach(seq),
+            Kind::Sshd | Kind::Sudo => self.host_log.reach(seq),
             _ => 0,
         }
     }
 
     /// Begins to remember what stands before record `seq`: [`recall`](Self::recall) is given those lines.
     pub fn recall_before(&mut self, seq: u64) {
-        self.softether.recall_before(seq);
+        match self.kind {
+            Kind::Sshd | Kind::Sudo => self.host_log.recall_before(seq),
+            _ => self.softether.recall_before(seq),
+        }
     }
 
-    /// Reads a line again, to remember what later ones refer to.
-    pub fn recall(&mut self, text: &[u8]) {
+    /// Reads a line again, to remember what later ones refer to. `observed` is now, in nanoseconds since 1970 UTC.
+    pub fn recall(&mut self, text: &[u8], observed: i64) {
         self.detail.clear();
-        let clean = self.cleaner.clean(text);
         let mut record = unread(self.kind);
-        let (clock, context) = (&mut self.clock, &mut self.softether);
-        softether::parse(&mut record, clean.text, self.kind, clock, context, &mut self.detail);
+        let (clock, detail) = (&mut self.clock, &mut self.detail);
+        if matches!(self.kind, Kind::Sshd | Kind::Sudo) {
+            let (clock, context) = ((clock, observed), &mut self.host_log);
+            host_log::parse(&mut record, text, self.kind, clock, context, &mut self.scratch, detail);
+        } else {
+            let clean = self.cleaner.clean(text);
+            softether::parse(&mut record, clean.text, self.kind, clock, &mut self.softether, detail);
+        }
     }
 
     /// Appends exactly one JSON object and a newline to `out`, or nothing if a rule dropped the record.
@@ -130,9 +141,13 @@ impl Encoder {
                     qurl_connector::proxy(&mut record, clean.text, &mut self.clock);
                 }
             }
-            Kind::Sshd | Kind::Sudo if whole => {
-                let clock = (&mut self.clock, frame.observed);
-                host_log::parse(&mut record, clean.text, self.kind, clock, &mut self.scratch, &mut self.detail);
+            Kind::Sshd | Kind::Sudo => {
+                self.host_log.at(frame.seq);
+                if whole {
+                    let (clock, context) = ((&mut self.clock, frame.observed), &mut self.host_log);
+                    let (scratch, detail) = (&mut self.scratch, &mut self.detail);
+                    host_log::parse(&mut record, clean.text, self.kind, clock, context, scratch, detail);
+                }
             }
             Kind::LinuxAudit if whole => {
                 let (assembly, scratch) = (&mut self.assembly, &mut self.scratch);

@@ -5,11 +5,39 @@
 //! `sshd -E` and sudo's own file have them, must be one that its format knows.
 
 use super::address::{Endpoint, Version};
+use super::join::Join;
 use super::object::Object;
 use super::record::{Field, Record, Side};
 use super::settings::Kind;
+use super::sshd::connection::{self, Known, Process};
 use super::time::Clock;
 use super::{pam, sshd, sudo, sudo_json, syslog};
+
+/// What is read again after a restart, in bytes: some hundred connections.
+const REACH: u64 = 256 * 1024;
+
+/// What was learnt from the lines of one stream.
+#[derive(Debug, Default)]
+pub(super) struct Context {
+    join: Join<Known>,
+}
+
+impl Context {
+    /// Goes to the place of a record.
+    pub(super) fn at(&mut self, seq: u64) {
+        self.join.at(seq);
+    }
+
+    /// How many bytes before a record may say whose process it comes from; 0 if they are known.
+    pub(super) fn reach(&self, seq: u64) -> u64 {
+        if self.join.knows(seq) { 0 } else { REACH }
+    }
+
+    /// Begins a place that ends before a record.
+    pub(super) fn recall_before(&mut self, seq: u64) {
+        self.join.open(seq);
+    }
+}
 
 /// Reads a line.
 pub(super) fn parse<'a>(
@@ -17,16 +45,42 @@ pub(super) fn parse<'a>(
     line: &'a [u8],
     kind: Kind,
     (clock, observed): (&mut Clock, i64),
+    context: &'a mut Context,
     scratch: &'a mut Vec<u8>,
     detail: &mut Vec<u8>,
 ) {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let header = read(record, line, kind, (clock, observed), scratch, detail);
+    let Some(process) = served(line, &header) else { return };
+    connection::learn(&mut context.join, process, record, record.time.unwrap_or(observed));
+    let context: &'a Context = context;
+    connection::complete(record, &context.join, process, detail);
+}
+
+/// The process of sshd that wrote a line, if its number tells it from others.
+fn served<'a>(line: &[u8], header: &syslog::Header<'a>) -> Option<Process<'a>> {
+    const PROGRAMS: [&[u8]; 5] = [b"sshd", b"sshd-session", b"sshd-auth", b"internal-sftp", b"sftp-server"];
+    let pid = header.pid.filter(|_| PROGRAMS.contains(&base_name(header.program)))?;
+    // Every container has its own numbers.
+    let is_mixed = header.host.is_none() && syslog::behind_container(line).len() < line.len();
+    (!is_mixed).then(|| Process { host: header.host.unwrap_or_default(), pid })
+}
+
+/// Reads a line for itself. Answers its header.
+fn read<'a>(
+    record: &mut Record<'a>,
+    line: &'a [u8],
+    kind: Kind,
+    (clock, observed): (&mut Clock, i64),
+    scratch: &'a mut Vec<u8>,
+    detail: &mut Vec<u8>,
+) -> syslog::Header<'a> {
     if line.starts_with(b"-- ") && line.ends_with(b" --") {
         // journalctl's own: "-- Boot 0f3a… --", "-- No entries --"
         record.parsed = true;
         record.name(Field::EventAction, "journal-mark");
         record.set(Field::Message, line);
-        return;
+        return syslog::Header::default();
     }
     let header = syslog::parse(line, clock, observed)
         .or_else(|| {
@@ -66,14 +120,14 @@ pub(super) fn parse<'a>(
                 record.name(Field::EventAction, "message-repeated");
             }
         }
-        return;
+        return header;
     }
     record.parsed = true;
     record.set(Field::SyslogAppname, header.program);
     let name = base_name(header.program);
     record.set(Field::ProcessName, name);
     if pam::parse(record, header.program, message.trim_ascii_start(), detail) {
-        return;
+        return header;
     }
     let known = match name {
         b"sshd" | b"sshd-session" | b"sshd-auth" => {
@@ -84,7 +138,7 @@ pub(super) fn parse<'a>(
         b"sudo" | b"sudo-rs" => {
             record.dataset = "sudo";
             if sudo_json::parse(record, message, scratch, detail) {
-                return;
+                return header;
             }
             sudo::parse(record, message, detail)
         }
@@ -104,6 +158,7 @@ pub(super) fn parse<'a>(
     if !known {
         record.set(Field::Message, message.trim_ascii_start());
     }
+    header
 }
 
 /// What follows `kernel: [  970.699396] `, which some set-ups put between a program's tag and its message.

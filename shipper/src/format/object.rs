@@ -22,6 +22,14 @@ impl<'o> Object<'o> {
         Self::member(out, name)
     }
 
+    /// Goes on with the object that was written last; begins none if there is no such object.
+    pub(super) fn again(out: &'o mut Vec<u8>) -> Self {
+        debug_assert_eq!(out.last(), Some(&b'}'), "an object was written last");
+        out.pop();
+        let empty = out.last() == Some(&b'{');
+        Self { out, empty }
+    }
+
     /// Writes a foreign key.
     pub(super) fn escaped_key(&mut self, name: &[u8]) -> &mut Vec<u8> {
         if !self.empty {

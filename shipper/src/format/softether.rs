@@ -14,17 +14,18 @@
 
 use xxhash_rust::xxh3::Xxh3;
 
-use self::join::{Join, Known};
+use self::known::Known;
 use self::text::{Found, Value, ValueKind};
 use super::StreamInfo;
 use super::address::Endpoint;
 use super::base::is_decimal;
+use super::join::Join;
 use super::object::Object;
 use super::record::{Field, Record, Side};
 use super::settings::{Kind, Outcome};
 use super::time::{Clock, Moment};
 
-mod join;
+mod known;
 mod packet;
 mod text;
 
@@ -40,7 +41,7 @@ pub(super) struct Context {
     hub: Vec<u8>,
     /// The language of the last message.
     language: usize,
-    join: Join,
+    join: Join<Known>,
 }
 
 impl Context {
@@ -331,9 +332,9 @@ fn integrity(record: &mut Record<'_>, key: &str) {
 }
 
 /// Remembers what a line says of a connection.
-fn learn(join: &mut Join, key: &str, record: &Record<'_>, names: &Names<'_>) {
+fn learn(join: &mut Join<Known>, key: &str, record: &Record<'_>, names: &Names<'_>) {
     let text = |field: Field| record.get(field).unwrap_or_default();
-    let begin = |join: &mut Join, connection: &[u8]| {
+    let begin = |join: &mut Join<Known>, connection: &[u8]| {
         if let Some(known) = join.begin(connection) {
             known.address.set(text(Field::SourceAddress));
             known.port.set(text(Field::SourcePort));
@@ -384,7 +385,7 @@ fn learn(join: &mut Join, key: &str, record: &Record<'_>, names: &Names<'_>) {
 }
 
 /// Adds what earlier lines said, and says so.
-fn complete<'a>(record: &mut Record<'a>, names: &mut Names<'a>, join: &'a Join, waybill: &mut Object<'_>) {
+fn complete<'a>(record: &mut Record<'a>, names: &mut Names<'a>, join: &'a Join<Known>, waybill: &mut Object<'_>) {
     let name = names.connection.or(names.session).or(names.admin_session);
     let mut joined = [""; 6];
     let mut count = 0;

@@ -4,6 +4,7 @@
 //! said; none of them is quoted. Each message is therefore read from that end at which nothing foreign stands, and where a second
 //! reading stays possible the record is marked as suspect. Names are escaped by sshd; `user.name` has them without escapes.
 
+pub(super) mod connection;
 mod key;
 
 use super::object::Object;
@@ -96,16 +97,15 @@ impl<'a> Reader<'_, 'a> {
                 let Simple { action, outcome, category, .. } = simple(text)?;
                 self.says(action, *outcome, category, "\"info\"");
                 self.ends(action, text);
+                self.named(text);
                 Some(())
             })
     }
 
-    /// The ends that a message names: as a rule the client is the last.
+    /// The ends that a message names in sshd's own words.
     fn ends(&mut self, action: &str, text: &'a [u8]) {
         let Some(last) = Peer::last(text) else { return };
         match action {
-            // "Bind to port 22 on 0.0.0.0 failed": no address stands before the port.
-            "listen-failed" => {}
             "forward-failed" => super::host_log::destination(self.record, last.host, last.port),
             "forward-refused" => {
                 if let Some(first) = text.strip_prefix(b"Received request from ").and_then(Peer::first) {
@@ -115,7 +115,20 @@ impl<'a> Reader<'_, 'a> {
                     }
                 }
             }
-            _ => last.set(self.record),
+            "disconnected" | "connection-failed" | "connection-timeout" => last.set(self.record),
+            // The others quote what a client called himself and offered, and what certificates say.
+            _ => {}
+        }
+    }
+
+    /// The user that such a message names.
+    fn named(&mut self, text: &'a [u8]) {
+        if let Some(name) = text.strip_prefix(b"Too many authentication failures for ") {
+            self.name(name, 1);
+        } else if let Some((name, _)) =
+            text.strip_prefix(b"Authorized to ").and_then(|rest| rsplit(rest, b", krb5 principal "))
+        {
+            self.name(name, 1);
         }
     }
 

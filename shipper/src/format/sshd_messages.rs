@@ -1,4 +1,4 @@
-//! Messages of sshd that are told by how they begin. If they name an address, it is the last `ADDRESS port N`.
+//! Messages of sshd that are told by how they begin. Few of them name an address: then it is the last `ADDRESS port N`.
 
 use super::settings::Outcome::{self, Deny, Error, Success};
 

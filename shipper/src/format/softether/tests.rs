@@ -135,7 +135,7 @@ fn what_was_said_before_a_restart_is_recalled() {
     assert!(encoder.reach(next) > 0);
     encoder.recall_before(next);
     assert_eq!(encoder.reach(next), 0);
-    lines[..login].iter().for_each(|line| encoder.recall(line));
+    lines[..login].iter().for_each(|line| encoder.recall(line, 0));
     let mut out = Vec::new();
     encoder.encode(&crate::format::Frame { seq: next, ..frame(lines[login]) }, &mut out);
     let recalled = record(&out);
