@@ -245,7 +245,10 @@ fn a_log_loses_its_end(lines: usize, archived: usize) -> Result<Option<bool>> {
         // The state lost power as well: that the last acknowledgements had come may not be known any more.
         let output = scene.output()?;
         let entered: u64 = output.losses().map(|loss| loss.to - loss.from).sum();
-        ensure!(entered <= 2 * taken as u64, "{entered} bytes were entered as lost to two sinks: the power took {taken}");
+        ensure!(
+            entered <= 2 * taken as u64,
+            "{entered} bytes were entered as lost to two sinks: the power took {taken}"
+        );
         let mut ids: HashMap<Vec<u8>, HashSet<Id>> = HashMap::new();
         for record in &scene.output()?.records {
             ids.entry(record.text.bytes().to_vec()).or_default().insert(record.id);

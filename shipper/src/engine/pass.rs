@@ -17,7 +17,7 @@ use crate::source::stream::{ReadError, bytes_path};
 use crate::state::StreamId;
 use crate::state::entry::{CursorRecord, Kind, Position, StreamRecord};
 
-use super::{Engine, Lane, Now, READ};
+use super::{Engine, Now, READ};
 
 /// Bytes that one turn may read, so that answers and switches are heard in between; a chunk counts as at least `SMALL`.
 const TURN: usize = 16 * READ;
@@ -164,7 +164,7 @@ impl Engine {
     /// The lanes that can take something of a stream, by where they stand, the farthest first; and whether there are others that
     /// cannot at the moment.
     fn groups(&self, id: StreamId, source: &str) -> (Vec<Group>, bool) {
-        let window = Lane::window(self.plan.limits.in_flight, self.lanes.len());
+        let in_flight = self.plan.limits.in_flight;
         let mut groups: Vec<Group> = Vec::new();
         let mut others = false;
         for lane in &self.lanes {
@@ -179,7 +179,11 @@ impl Engine {
                 || self.is_recalled(lane.number, id)
                 || effect == Effect::Hold
                 || (effect == Effect::Discard && discard.is_none());
-            let full = if discard.is_some() { track.under_way() > 0 } else { lane.weight >= window };
+            let full = if discard.is_some() {
+                track.under_way() > 0
+            } else {
+                lane.weight >= lane.window(in_flight, self.lanes.len())
+            };
             if held || full {
                 others = true;
                 continue;
