@@ -146,7 +146,9 @@ const SLICE: u64 = 8 << 20;
 /// Bytes read at a time.
 const READ: usize = 256 << 10;
 /// Bytes under way to a sink on this machine, at most: it answers within milliseconds, and more would only wait.
-const LOCAL: usize = 8 << 20;
+const LOCAL: usize = 16 << 20;
+/// Streams for which what unpacks their files is kept, so that it need not begin anew for each chunk.
+const UNPACKING: usize = 16;
 
 /// What a turn of the engine did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -180,6 +182,8 @@ pub struct Engine {
     source_gates: HashMap<String, Gate>,
     waiting: VecDeque<Waiting>,
     undelivered: Vec<(u32, Delivery)>,
+    /// Streams that keep what unpacks their files, the one that was read last at the end.
+    unpacking: VecDeque<StreamId>,
     buffer: Vec<u8>,
     scratch: Scratch,
     reconciled: Option<Instant>,
@@ -278,6 +282,7 @@ impl Engine {
             source_gates: HashMap::new(),
             waiting: VecDeque::new(),
             undelivered: Vec::new(),
+            unpacking: VecDeque::new(),
             buffer: vec![0; READ],
             scratch: Scratch::default(),
             reconciled: None,
