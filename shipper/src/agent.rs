@@ -84,19 +84,32 @@ pub enum Error {
     #[error(transparent)]
     State(#[from] store::Error),
     /// The operating system refused.
-    #[error("failed to {what}: {source}")]
+    #[error("failed to {what}: {source}; {remedy}")]
     Io {
         /// What was tried.
         what: String,
         /// The answer.
         source: std::io::Error,
+        /// What to do about it.
+        remedy: &'static str,
     },
 }
 
-fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Error {
-    let what = what.into();
-    move |source| Error::Io { what, source }
+impl Error {
+    /// The operating system refused to do something for which `remedy` helps.
+    pub fn io(what: impl Into<String>, remedy: &'static str) -> impl FnOnce(std::io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Io { what, source, remedy }
+    }
+
+    /// A thread or what it needs could not be made.
+    pub fn start(what: &'static str) -> impl FnOnce(std::io::Error) -> Self {
+        Self::io(format!("start {what}"), "allow more processes and open files (ulimit -u, ulimit -n, pids.max)")
+    }
 }
+
+/// What to do where the state directory cannot be used.
+const STATE: &str = "let the agent write there, or name another folder with --state-dir";
 
 /// A running agent, for whoever asks how it is.
 #[derive(Clone)]
@@ -144,7 +157,8 @@ impl Agent {
         plan.heed(&notice);
         findings.iter().for_each(|f| tracing::warn!(path = f.path, line = f.line, "{}; {}", f.message, f.remedy));
         let state_dir = options.state_dir.clone().unwrap_or_else(|| Path::new("/var/lib/waybill").join(&plan.policy));
-        std::fs::create_dir_all(&state_dir).map_err(io(format!("make the state directory {}", state_dir.display())))?;
+        std::fs::create_dir_all(&state_dir)
+            .map_err(Error::io(format!("make the state directory {}", state_dir.display()), STATE))?;
         let Some(lock) = wait_for_lock(&state_dir, stop)? else { return Ok(None) };
         let machine = machine::identity();
         let (opened, store, events, inbox) = open_state(&state_dir, &machine)?;
@@ -188,7 +202,7 @@ impl Agent {
             Archivist::spawn(move |done| {
                 let _sent = tell.send(Event::Rotated(done));
             })
-            .map_err(io("start the archivist"))?,
+            .map_err(Error::start("the archivist"))?,
         );
         engine.handle(Event::Local(local_switch(&options, &state_dir)), now);
         Ok(Some(Self {
@@ -236,7 +250,7 @@ impl Agent {
                 let _told = done.send(());
                 engine
             })
-            .map_err(io("start the engine"))?;
+            .map_err(Error::start("the engine"))?;
         let mut local = local_switch(&options, &state_dir);
         while !stop.load(Ordering::Relaxed) && finished.is_empty() {
             let now = local_switch(&options, &state_dir);
@@ -261,9 +275,9 @@ impl Agent {
         let _sent = events.send(Event::Drain(deadline));
         ended.store(true, Ordering::Relaxed);
         let _sent = events.send(Event::Committed);
-        let engine = thread
-            .join()
-            .map_err(|_| Error::Io { what: "finish".into(), source: std::io::Error::other("the engine panicked") })?;
+        let engine = thread.join().map_err(|_| {
+            Error::io("finish", "start it again; nothing is lost")(std::io::Error::other("the engine panicked"))
+        })?;
         finish(engine, &state_dir);
         sinks.finish();
         Ok(())
@@ -348,9 +362,7 @@ fn reload(
                 None => Event::Refused(findings.iter().map(ToString::to_string).collect(), switches, generation),
             }
         }
-        Err(error) => {
-            Event::Refused(vec![format!("failed to read {}: {error}", options.file.display())], Vec::new(), 0)
-        }
+        Err(error) => Event::Refused(vec![crate::input::explain(&options.file, error)], Vec::new(), 0),
     };
     let _sent = events.send(event);
 }
@@ -375,7 +387,7 @@ fn local_switch(options: &Options, state_dir: &Path) -> Option<Switch> {
 fn wait_for_lock(dir: &Path, stop: &AtomicBool) -> Result<Option<lock::Lock>, Error> {
     let mut told = false;
     while !stop.load(Ordering::Relaxed) {
-        match lock::try_lock(dir).map_err(io(format!("lock {}", dir.display())))? {
+        match lock::try_lock(dir).map_err(Error::io(format!("lock {}", dir.display()), STATE))? {
             Ok(lock) => return Ok(Some(lock)),
             Err(owner) => {
                 if !told {
@@ -402,9 +414,10 @@ fn open_state(dir: &Path, machine: &str) -> Result<(OpenedState, Store, Sender<E
         // A cloned image: its identities belong to the other machine.
         drop(log);
         let aside = dir.join(format!("other-machine-{}", Now::read().wall));
-        std::fs::create_dir(&aside).map_err(io("set the state of another machine aside"))?;
+        std::fs::create_dir(&aside).map_err(Error::io("set the state of another machine aside", STATE))?;
         for name in log::FILES {
-            std::fs::rename(dir.join(name), aside.join(name)).map_err(io("set the state of another machine aside"))?;
+            std::fs::rename(dir.join(name), aside.join(name))
+                .map_err(Error::io("set the state of another machine aside", STATE))?;
         }
         (log, model, opened) = store::load(dir, false)?;
         set_aside = Some(aside);
@@ -414,7 +427,7 @@ fn open_state(dir: &Path, machine: &str) -> Result<(OpenedState, Store, Sender<E
     let committer = Committer::spawn(log, move || {
         let _sent = wake.send(Event::Committed);
     })
-    .map_err(io("start the state's writer"))?;
+    .map_err(Error::start("the state's writer"))?;
     let told = OpenedState { fresh: opened.fresh, torn: opened.torn, set_aside };
     Ok((told, Store::new(model, committer), events, inbox))
 }

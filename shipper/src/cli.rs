@@ -2,7 +2,6 @@
 
 pub mod check;
 pub mod completion;
-mod input;
 pub mod inspect;
 pub mod parse;
 pub mod run;

@@ -36,7 +36,7 @@ use std::time::{Duration, Instant};
 use crate::lane::kill_switch::Switch;
 use crate::lane::track::Tracks;
 use crate::lane::{Delivery, Gate, Outlet, Settlement};
-use crate::plan::{Notice, Plan, SinkPlan};
+use crate::plan::{Notice, Plan, SinkKind, SinkPlan};
 use crate::rotate::worker::Done;
 use crate::sink::file::archive::Listing;
 use crate::source::discover::Discovery;
@@ -145,6 +145,10 @@ pub const PULSE: Duration = Duration::from_millis(200);
 const SLICE: u64 = 8 << 20;
 /// Bytes read at a time.
 const READ: usize = 256 << 10;
+/// Bytes under way to a sink on this machine, at most: it answers within milliseconds, and more would only wait.
+const LOCAL: usize = 16 << 20;
+/// Streams for which what unpacks their files is kept, so that it need not begin anew for each chunk.
+const UNPACKING: usize = 16;
 
 /// What a turn of the engine did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,6 +182,8 @@ pub struct Engine {
     source_gates: HashMap<String, Gate>,
     waiting: VecDeque<Waiting>,
     undelivered: Vec<(u32, Delivery)>,
+    /// Streams that keep what unpacks their files, the one that was read last at the end.
+    unpacking: VecDeque<StreamId>,
     buffer: Vec<u8>,
     scratch: Scratch,
     reconciled: Option<Instant>,
@@ -276,6 +282,7 @@ impl Engine {
             source_gates: HashMap::new(),
             waiting: VecDeque::new(),
             undelivered: Vec::new(),
+            unpacking: VecDeque::new(),
             buffer: vec![0; READ],
             scratch: Scratch::default(),
             reconciled: None,
@@ -477,9 +484,14 @@ impl Engine {
 }
 
 impl Lane {
-    /// Bytes that may be under way for this lane.
-    fn window(in_flight: usize, lanes: usize) -> usize {
-        (in_flight / lanes.max(1)).max(READ / 4)
+    /// Bytes that may be under way for this lane: its share of what all may have, and for a sink on this machine no more than keeps it
+    /// busy while it syncs.
+    fn window(&self, in_flight: usize, lanes: usize) -> usize {
+        let most = match self.plan.kind {
+            SinkKind::File(_) | SinkKind::Stdout => LOCAL,
+            _ => usize::MAX,
+        };
+        (in_flight / lanes.max(1)).min(most).max(READ / 4)
     }
 
     fn deliver(&mut self, stream: StreamId, chunk: &Arc<crate::lane::chunk::Chunk>, source: &Gate) -> Delivery {

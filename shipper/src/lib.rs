@@ -8,6 +8,7 @@ pub mod cli;
 pub mod engine;
 pub mod format;
 pub mod guard;
+mod input;
 pub mod lane;
 pub mod observe;
 pub mod plan;

@@ -67,3 +67,35 @@ fn a_heap_of_compressed_files_holds_nothing_up() -> Result<()> {
         Ok(())
     })
 }
+
+/// Compressed files that one sink has and another one owes: what unpacks them is not kept for each.
+#[test]
+fn compressed_files_that_a_dead_sink_owes_take_no_memory() -> Result<()> {
+    const OWED: usize = 400;
+    room::within("owed-compressed", |room| {
+        let folder = room.logs().join("app");
+        fs::create_dir_all(&folder)?;
+        // A folder in which nothing can be made: it is a file.
+        let dead = room.path().join("dead");
+        fs::write(&dead, "")?;
+        let limits = json!({"inFlight": "2Mi", "line": "64Ki"});
+        let policy = policy(room, false).with("limits", limits).sink(policy::file("dead", &dead.join("audit.log")));
+        let mut scene = Scene::with(room, &policy)?;
+        let mut live = scene.create("app.log")?;
+        for number in 1..=OWED {
+            let text: String = (0..500).map(|line| format!("line {line} of the compressed file {number}\n")).collect();
+            fs::write(folder.join(format!("app.log.{number}.zst")), zstd::encode_all(text.as_bytes(), 1)?)?;
+        }
+        scene.start()?;
+        let before = scene.agent.resident()?;
+        scene.write(&mut live, 10)?;
+        await_true("the living sink has all of it", Duration::from_mins(2), || {
+            let lanes = scene.agent.asker().lanes()?;
+            Ok(lanes.iter().any(|lane| lane.term("acknowledged").records >= (500 * OWED + 10) as u64))
+        })?;
+        let after = scene.agent.resident()?;
+        println!("{OWED} compressed files owed: {} KiB resident, {} at the start", after >> 10, before >> 10);
+        ensure!(after < before + (32 << 20), "{} KiB more than at the start", (after - before) >> 10);
+        Ok(())
+    })
+}

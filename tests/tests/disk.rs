@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 use waybill_tests::disk::Disk;
 use waybill_tests::face;
 use waybill_tests::fault;
@@ -17,15 +17,15 @@ use waybill_tests::room::{self, Room};
 use waybill_tests::scene::{SOON, Scene};
 use waybill_tests::skip;
 use waybill_tests::wait::{await_true, holds_for};
-use waybill_tests::writer::Live;
+use waybill_tests::writer::{Live, Shell};
 
 /// Enough for the journal, the logs and their archives, and soon full.
 const SIZE: u64 = 64 << 20;
 
 /// The log, its archives, the state and a sink's file are on the disk; another sink, which is judged, is elsewhere like a server.
-fn policy(room: &Room, max_size: &str) -> Policy {
-    let source = policy::text("app", &format!("{}/app/app*", room.logs().display()));
-    let source = with(source, "/rotation", json!({"mode": "Collapse", "maxSize": max_size, "compression": "Zstd"}));
+fn policy(room: &Room, rotation: Value) -> Policy {
+    let source = policy::text("app", &format!("{}/app/app*.log", room.logs().display()));
+    let source = with(source, "/rotation", rotation);
     let source = with(source, "/retention", json!({"maxFiles": 2}));
     let source = with(source, "/protect", json!({"archives": true, "live": true}));
     let local =
@@ -41,12 +41,16 @@ fn local(room: &Room) -> PathBuf {
 
 /// A scene on a disk of its own, whose log is rotated as often as possible; it is skipped where that cannot be made.
 fn on_disk(name: &str, test: impl FnOnce(&Disk, &mut Scene<'_>) -> Result<()>) -> Result<()> {
-    on_disk_rotated_at("64Ki", name, test)
+    on_disk_rotated(name, |_| Ok(collapse("64Ki")), test)
 }
 
-fn on_disk_rotated_at(
-    max_size: &str,
+fn collapse(max_size: &str) -> Value {
+    json!({"mode": "Collapse", "maxSize": max_size, "compression": "Zstd"})
+}
+
+fn on_disk_rotated(
     name: &str,
+    rotation: impl FnOnce(&Room) -> Result<Value>,
     test: impl FnOnce(&Disk, &mut Scene<'_>) -> Result<()>,
 ) -> Result<()> {
     room::within(name, |room| {
@@ -54,10 +58,19 @@ fn on_disk_rotated_at(
             Ok(disk) => disk,
             Err(why) => return skip::skip(name, &why),
         };
-        let mut scene = Scene::with(room, &policy(room, max_size))?;
+        let mut scene = Scene::with(room, &policy(room, rotation(room)?))?;
         scene.agent.state_at(&room.logs().join("state"));
         test(&disk, &mut scene)
     })
+}
+
+/// Writes lines durably; where the log has been renamed, into a new one.
+fn put(scene: &mut Scene<'_>, live: &mut Live, count: usize) -> Result<()> {
+    if !live.path.exists() {
+        *live = scene.create("app.log")?;
+    }
+    scene.write(live, count)?;
+    live.sync()
 }
 
 /// Starts the agent and writes until it stands still at a step.
@@ -65,8 +78,7 @@ fn halt_at(scene: &mut Scene<'_>, live: &mut Live, step: &str, nth: u32) -> Resu
     scene.agent.set("WAYBILL_FAULT", &format!("{step}:{nth}:stop"));
     scene.start()?;
     await_true(&format!("the agent comes to {step}"), 2 * SOON, || {
-        scene.write(live, 40)?;
-        live.sync()?;
+        put(scene, live, 40)?;
         scene.agent.is_halted()
     })?;
     scene.agent.set("WAYBILL_FAULT", "");
@@ -76,8 +88,7 @@ fn halt_at(scene: &mut Scene<'_>, live: &mut Live, step: &str, nth: u32) -> Resu
 /// Goes on as if nothing had happened, and judges both sinks.
 fn goes_on(scene: &mut Scene<'_>, live: &mut Live) -> Result<()> {
     for _ in 0..12 {
-        scene.write(live, 60)?;
-        live.sync()?;
+        put(scene, live, 60)?;
         scene.came(live)?;
     }
     scene.settle()?;
@@ -97,7 +108,7 @@ fn without_power(disk: &Disk, scene: &mut Scene<'_>, live: &mut Live) -> Result<
     scene.kill()?;
     live.close()?;
     disk.come_back()?;
-    live.reopen()
+    if live.path.exists() { live.reopen() } else { Ok(()) }
 }
 
 fn steps() -> Vec<&'static str> {
@@ -118,6 +129,28 @@ fn power_that_goes_at_a_step_costs_nothing() -> Result<()> {
     Ok(())
 }
 
+/// The signal goes to a program that takes it; the log's writer is the test, which sees for itself that its log has another name.
+#[test]
+fn power_that_goes_while_a_log_is_renamed_costs_nothing() -> Result<()> {
+    for step in [&fault::RENAME[..], &fault::ARCHIVE, &fault::PRUNE].concat() {
+        let mut signalled = None;
+        let rename = |room: &Room| {
+            let shell = Shell::start(room.path(), &room.path().join("elsewhere/shell.log"), "true", "0.5")?;
+            let reopen = json!({"type": "Signal", "signal": "USR1", "process": {"executable": shell.program}});
+            signalled = Some(shell);
+            Ok(json!({"mode": "Rename", "maxSize": "64Ki", "compression": "Zstd", "reopen": reopen}))
+        };
+        on_disk_rotated(&format!("power-{step}"), rename, |disk, scene| {
+            let mut live = scene.create("app.log")?;
+            halt_at(scene, &mut live, step, 2)?;
+            without_power(disk, scene, &mut live)?;
+            scene.start()?;
+            goes_on(scene, &mut live)
+        })?;
+    }
+    Ok(())
+}
+
 /// While the agent works, at random times, again and again on one disk.
 #[test]
 fn power_that_goes_at_any_time_costs_nothing() -> Result<()> {
@@ -127,8 +160,7 @@ fn power_that_goes_at_any_time_costs_nothing() -> Result<()> {
             scene.start()?;
             let until = std::time::Instant::now() + Duration::from_millis(scene.scribe.rng.within(300..2500));
             while std::time::Instant::now() < until {
-                scene.write(&mut live, 60)?;
-                live.sync()?;
+                put(scene, &mut live, 60)?;
             }
             without_power(disk, scene, &mut live)?;
         }
@@ -198,63 +230,72 @@ fn a_log_that_lost_its_unsynced_end_goes_on() -> Result<()> {
 /// One loss of power. Says whether it took something; `None` if this machine cannot do it.
 fn a_log_loses_its_end(lines: usize, archived: usize) -> Result<Option<bool>> {
     let mut took = None;
-    on_disk_rotated_at("256Ki", &format!("power-end-{lines}"), |disk, scene| {
-        took = Some(false);
-        let mut live = scene.create("app.log")?;
-        scene.start()?;
-        scene.write(&mut live, lines)?;
-        live.sync()?;
-        scene.came(&live)?;
-        await_true("it is archived and cut", SOON, || {
-            let made = scene.output()?.actions("archive_made").count();
-            Ok(made >= archived && fs::metadata(&live.path)?.len() < 256 << 10)
-        })?;
-        scene.await_idle()?;
-        scene.write(&mut live, 20)?;
-        scene.came(&live)?;
-        scene.await_idle()?;
-        let before = fs::read(&live.path)?;
-        without_power(disk, scene, &mut live)?;
-        let after = fs::read(&live.path)?;
-        let kept = before.iter().zip(&after).take_while(|(before, after)| before == after).count();
-        ensure!(after[kept..].iter().all(|byte| *byte == 0), "the log holds what was not in it");
-        let taken = before.len() - kept;
-        if taken == 0 {
-            return Ok(());
-        }
-        took = Some(true);
-        scene.start()?;
-        let mut texts = Vec::new();
-        for _ in 0..10 {
-            let some: Vec<String> = (0..40).map(|_| scene.scribe.text()).collect();
-            live.lines(&scene.scribe.book, &some)?;
+    on_disk_rotated(
+        &format!("power-end-{lines}"),
+        |_| Ok(collapse("256Ki")),
+        |disk, scene| {
+            took = Some(false);
+            let mut live = scene.create("app.log")?;
+            scene.start()?;
+            scene.write(&mut live, lines)?;
             live.sync()?;
-            texts.extend(some);
-        }
-        await_true("what is written from then on comes", SOON, || {
-            // The first one stands behind the zeros, in one line with them.
-            let came = scene.output()?.texts("app");
-            let came: HashSet<&[u8]> = came.iter().map(|text| without_zeros(text)).collect();
-            Ok(texts.iter().all(|text| came.contains(text.as_bytes())))
-        })?;
-        scene.await_idle()?;
-        scene.stop()?;
-        for lane in face::lanes(&scene.agent.inspect()?)? {
-            lane.balance()?;
-        }
-        // The state lost power as well: that the last acknowledgements had come may not be known any more.
-        let output = scene.output()?;
-        let entered: u64 = output.losses().map(|loss| loss.to - loss.from).sum();
-        ensure!(entered <= 2 * taken as u64, "{entered} bytes were entered as lost to two sinks: the power took {taken}");
-        let mut ids: HashMap<Vec<u8>, HashSet<Id>> = HashMap::new();
-        for record in &scene.output()?.records {
-            ids.entry(record.text.bytes().to_vec()).or_default().insert(record.id);
-        }
-        let again = ids.values().filter(|ids| ids.len() > 1).count();
-        println!("{taken} bytes went with the power; {entered} were entered as lost; {again} lines came a second time");
-        ensure!(again <= after.split(|byte| *byte == b'\n').count(), "more came again than was left in the log");
-        scene.agent.inspect_archives().map(drop)
-    })?;
+            scene.came(&live)?;
+            await_true("it is archived and cut", SOON, || {
+                let made = scene.output()?.actions("archive_made").count();
+                Ok(made >= archived && fs::metadata(&live.path)?.len() < 256 << 10)
+            })?;
+            scene.await_idle()?;
+            scene.write(&mut live, 20)?;
+            scene.came(&live)?;
+            scene.await_idle()?;
+            let before = fs::read(&live.path)?;
+            without_power(disk, scene, &mut live)?;
+            let after = fs::read(&live.path)?;
+            let kept = before.iter().zip(&after).take_while(|(before, after)| before == after).count();
+            ensure!(after[kept..].iter().all(|byte| *byte == 0), "the log holds what was not in it");
+            let taken = before.len() - kept;
+            if taken == 0 {
+                return Ok(());
+            }
+            took = Some(true);
+            scene.start()?;
+            let mut texts = Vec::new();
+            for _ in 0..10 {
+                let some: Vec<String> = (0..40).map(|_| scene.scribe.text()).collect();
+                live.lines(&scene.scribe.book, &some)?;
+                live.sync()?;
+                texts.extend(some);
+            }
+            await_true("what is written from then on comes", SOON, || {
+                // The first one stands behind the zeros, in one line with them.
+                let came = scene.output()?.texts("app");
+                let came: HashSet<&[u8]> = came.iter().map(|text| without_zeros(text)).collect();
+                Ok(texts.iter().all(|text| came.contains(text.as_bytes())))
+            })?;
+            scene.await_idle()?;
+            scene.stop()?;
+            for lane in face::lanes(&scene.agent.inspect()?)? {
+                lane.balance()?;
+            }
+            // The state lost power as well: that the last acknowledgements had come may not be known any more.
+            let output = scene.output()?;
+            let entered: u64 = output.losses().map(|loss| loss.to - loss.from).sum();
+            ensure!(
+                entered <= 2 * taken as u64,
+                "{entered} bytes were entered as lost to two sinks: the power took {taken}"
+            );
+            let mut ids: HashMap<Vec<u8>, HashSet<Id>> = HashMap::new();
+            for record in &scene.output()?.records {
+                ids.entry(record.text.bytes().to_vec()).or_default().insert(record.id);
+            }
+            let again = ids.values().filter(|ids| ids.len() > 1).count();
+            println!(
+                "{taken} bytes went with the power; {entered} were entered as lost; {again} lines came a second time"
+            );
+            ensure!(again <= after.split(|byte| *byte == b'\n').count(), "more came again than was left in the log");
+            scene.agent.inspect_archives().map(drop)
+        },
+    )?;
     Ok(took)
 }
 

@@ -35,7 +35,7 @@ pub struct CheckArgs {
 impl CheckArgs {
     /// Checks, and prints what it finds.
     pub fn run(self) -> ExitCode {
-        let text = match super::input::read(&self.file) {
+        let text = match crate::input::read(&self.file) {
             Ok(text) => text,
             Err(error) => {
                 eprintln!("waybill: {error}");

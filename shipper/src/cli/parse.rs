@@ -13,8 +13,8 @@ use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use jiff::tz::TimeZone;
 
 use self::lines::Lines;
-use super::input::explain;
 use crate::format::{DropRule, Encoder, JsonMap, Kind, Meaning, Settings, StreamInfo, Usage, stacks};
+use crate::input::explain;
 
 mod lines;
 

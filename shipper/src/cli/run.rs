@@ -69,7 +69,7 @@ fn fail(error: &Error) -> ExitCode {
             return ExitCode::from(CONFIGURATION);
         }
         Error::Unreadable { path, source } => {
-            let remedy = super::input::remedy(path, source);
+            let remedy = crate::input::remedy(path, source);
             tracing::error!(%error, %remedy, "waybill ends");
             eprintln!("waybill: {error}; {remedy}");
         }
@@ -83,28 +83,27 @@ fn fail(error: &Error) -> ExitCode {
 
 fn start(options: Options, listen: &str) -> Result<(), Error> {
     let stop = Arc::new(AtomicBool::new(false));
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|source| Error::Io { what: "start the runtime".into(), source })?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::start("the runtime"))?;
     // First of all: the kernel drops a signal that the first process of a container does not handle yet.
     let signals = {
         let _entered = runtime.enter();
-        Signals::listen().map_err(|source| Error::Io { what: "listen to signals".into(), source })?
+        Signals::listen().map_err(Error::start("listening to signals"))?
     };
     if let Err(error) = crate::guard::shut() {
         tracing::warn!(%error, "the kernel takes no filter of system calls: files could be opened by their handles");
     }
-    let listener = runtime
-        .block_on(tokio::net::TcpListener::bind(listen))
-        .map_err(|source| Error::Io { what: format!("listen on {listen}"), source })?;
+    let listener = runtime.block_on(tokio::net::TcpListener::bind(listen)).map_err(Error::io(
+        format!("listen on {listen}"),
+        "give an address of this machine with a port that is free: --listen",
+    ))?;
     let main = std::thread::current();
     let signalled = Arc::clone(&stop);
     let (ready, handle) = tokio::sync::oneshot::channel();
     let server = std::thread::Builder::new()
         .name("server".into())
         .spawn(move || runtime.block_on(serve(listener, handle, signals, &signalled, &main)))
-        .map_err(|source| Error::Io { what: "start the server".into(), source })?;
+        .map_err(Error::start("the server"))?;
     let Some(agent) = Agent::prepare(options, &stop)? else { return Ok(()) };
     let _told = ready.send(agent.handle());
     let result = agent.run(&stop);

@@ -86,5 +86,5 @@ impl SetupArgs {
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {
-    super::input::read(path).map_err(anyhow::Error::msg)
+    crate::input::read(path).map_err(anyhow::Error::msg)
 }

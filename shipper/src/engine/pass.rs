@@ -17,7 +17,7 @@ use crate::source::stream::{ReadError, bytes_path};
 use crate::state::StreamId;
 use crate::state::entry::{CursorRecord, Kind, Position, StreamRecord};
 
-use super::{Engine, Lane, Now, READ};
+use super::{Engine, Now, READ, UNPACKING};
 
 /// Bytes that one turn may read, so that answers and switches are heard in between; a chunk counts as at least `SMALL`.
 const TURN: usize = 16 * READ;
@@ -90,7 +90,7 @@ impl Engine {
                 Step::Drained => {
                     if let Some(stream) = self.streams.get_mut(&id) {
                         stream.active = false;
-                        stream.drained();
+                        stream.stop_unpacking();
                     }
                     return false;
                 }
@@ -144,6 +144,21 @@ impl Engine {
         if blocked { Step::Blocked } else { Step::Drained }
     }
 
+    /// A stream that waits for a lane keeps what unpacks its file, unless too many others came after it.
+    fn note_unpacking(&mut self, id: StreamId, from: u64) {
+        if !self.streams.get(&id).is_some_and(|s| s.unpacks(from)) || self.unpacking.back() == Some(&id) {
+            return;
+        }
+        self.unpacking.retain(|other| *other != id);
+        self.unpacking.push_back(id);
+        if self.unpacking.len() > UNPACKING
+            && let Some(oldest) = self.unpacking.pop_front()
+            && let Some(stream) = self.streams.get_mut(&oldest)
+        {
+            stream.stop_unpacking();
+        }
+    }
+
     fn in_trouble(&mut self, id: StreamId, error: &std::io::Error) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
         if error.kind() == std::io::ErrorKind::NotFound {
@@ -164,7 +179,7 @@ impl Engine {
     /// The lanes that can take something of a stream, by where they stand, the farthest first; and whether there are others that
     /// cannot at the moment.
     fn groups(&self, id: StreamId, source: &str) -> (Vec<Group>, bool) {
-        let window = Lane::window(self.plan.limits.in_flight, self.lanes.len());
+        let in_flight = self.plan.limits.in_flight;
         let mut groups: Vec<Group> = Vec::new();
         let mut others = false;
         for lane in &self.lanes {
@@ -179,7 +194,11 @@ impl Engine {
                 || self.is_recalled(lane.number, id)
                 || effect == Effect::Hold
                 || (effect == Effect::Discard && discard.is_none());
-            let full = if discard.is_some() { track.under_way() > 0 } else { lane.weight >= window };
+            let full = if discard.is_some() {
+                track.under_way() > 0
+            } else {
+                lane.weight >= lane.window(in_flight, self.lanes.len())
+            };
             if held || full {
                 others = true;
                 continue;
@@ -208,6 +227,7 @@ impl Engine {
         if !archived {
             self.open(id)?;
         }
+        self.note_unpacking(id, from);
         if group.discard.is_none() {
             self.prepare_encoder(id, record, group.at, !archived, now)?;
         }

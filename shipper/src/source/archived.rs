@@ -32,6 +32,11 @@ impl Archives {
         self.end = end;
     }
 
+    /// Closes the archive that is being read.
+    pub fn close(&mut self) {
+        self.reader = None;
+    }
+
     /// Whether an archive holds the byte at a logical offset.
     pub fn has(&self, at: u64) -> bool {
         self.list.iter().any(|a| a.extent.from <= at && at < a.extent.to)

@@ -226,9 +226,15 @@ impl Stream {
         self.unpacked.clear();
     }
 
-    /// Frees what unpacking needs: for now everything was read.
-    pub fn drained(&mut self) {
-        self.unpacked.clear();
+    /// Whether reading at a place means to unpack a file.
+    pub fn unpacks(&self, from: u64) -> bool {
+        self.compression != Compression::None || self.is_archived(from)
+    }
+
+    /// Frees what unpacking needs; the next reading begins anew.
+    pub fn stop_unpacking(&mut self) {
+        self.unpacked = Vec::new();
+        self.archives.close();
     }
 
     /// Its content is gone from here.

@@ -8,17 +8,17 @@ use std::path::Path;
 ///
 /// # Errors
 /// A sentence with the path, the cause and the remedy.
-pub(super) fn read(path: &Path) -> Result<String, String> {
+pub(crate) fn read(path: &Path) -> Result<String, String> {
     std::fs::read_to_string(path).map_err(|error| explain(path, &error))
 }
 
 /// What kept a file from being read, and the remedy.
-pub(super) fn explain(path: &Path, error: &Error) -> String {
+pub(crate) fn explain(path: &Path, error: &Error) -> String {
     format!("failed to read {}: {error}; {}", path.display(), remedy(path, error))
 }
 
 /// What to do about a file that can't be read.
-pub(super) fn remedy(path: &Path, error: &Error) -> impl Display {
+pub(crate) fn remedy(path: &Path, error: &Error) -> impl Display {
     match error.kind() {
         ErrorKind::NotFound if path.is_absolute() => "check the name".to_owned(),
         ErrorKind::NotFound => match std::env::current_dir() {
