@@ -83,7 +83,8 @@ fn compressed_files_that_a_dead_sink_owes_take_no_memory() -> Result<()> {
         let mut scene = Scene::with(room, &policy)?;
         let mut live = scene.create("app.log")?;
         for number in 1..=OWED {
-            let text: String = (0..500).map(|line| format!("line {line} of the compressed file {number}\n")).collect();
+            let lines = (0..500).map(|line| format!("line {line} of the compressed file {number}\n"));
+            let text = lines.collect::<Vec<_>>().concat();
             fs::write(folder.join(format!("app.log.{number}.zst")), zstd::encode_all(text.as_bytes(), 1)?)?;
         }
         scene.start()?;
