@@ -42,7 +42,7 @@ use crate::sink::file::archive::Listing;
 use crate::source::discover::Discovery;
 use crate::source::examine::Allowance;
 use crate::source::frame::Scratch;
-use crate::source::stream::Stream;
+use crate::source::stream::{Lanes, Stream};
 use crate::source::watch::{Hint, Watch};
 use crate::state::StreamId;
 use crate::state::entry::{FileKey, Kind, NodeRecord};
@@ -182,6 +182,8 @@ pub struct Engine {
     source_gates: HashMap<String, Gate>,
     waiting: VecDeque<Waiting>,
     undelivered: Vec<(u32, Delivery)>,
+    /// Lanes that may be able to take more since it was last looked.
+    freed: Lanes,
     /// Streams that keep what unpacks their files, the one that was read last at the end.
     unpacking: VecDeque<StreamId>,
     buffer: Vec<u8>,
@@ -282,6 +284,7 @@ impl Engine {
             source_gates: HashMap::new(),
             waiting: VecDeque::new(),
             undelivered: Vec::new(),
+            freed: Lanes::ALL,
             unpacking: VecDeque::new(),
             buffer: vec![0; READ],
             scratch: Scratch::default(),
@@ -384,6 +387,9 @@ impl Engine {
         if due || self.held {
             // What could not be read or handed over is tried again, whether anything happened or not.
             self.stuck = false;
+        }
+        if due {
+            self.freed = Lanes::ALL;
         }
         self.end_streams(now);
         self.rotate(now);

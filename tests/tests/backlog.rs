@@ -83,9 +83,10 @@ fn compressed_files_that_a_dead_sink_owes_take_no_memory() -> Result<()> {
         let mut scene = Scene::with(room, &policy)?;
         let mut live = scene.create("app.log")?;
         for number in 1..=OWED {
-            let lines = (0..500).map(|line| format!("line {line} of the compressed file {number}\n"));
-            let text = lines.collect::<Vec<_>>().concat();
-            fs::write(folder.join(format!("app.log.{number}.zst")), zstd::encode_all(text.as_bytes(), 1)?)?;
+            let name = folder.join(format!("app.log.{number}.zst"));
+            let mut file = zstd::Encoder::new(File::create(name)?, 1)?;
+            (0..500).try_for_each(|line| writeln!(file, "line {line} of the compressed file {number}"))?;
+            file.finish()?;
         }
         scene.start()?;
         let before = scene.agent.resident()?;

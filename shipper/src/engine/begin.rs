@@ -159,7 +159,7 @@ impl Engine {
         stream.finished = compressed;
         stream.modified = look.modified;
         stream.changed = now.mono;
-        stream.active = true;
+        stream.wake();
         stream.sure.get_or_insert(stream.met);
         stream.size = stream.base + end.map_or(candidate.len, |(len, _)| len);
         // With its front cut off, a file's place tells nothing of where the stream stood.

@@ -101,7 +101,7 @@ impl Engine {
         let Some(stream) = self.streams.get_mut(&id) else { return };
         if stream.is_open() && stream.writers() == Writers::None {
             stream.finished = true;
-            stream.active = true;
+            stream.wake();
         }
     }
 

@@ -12,7 +12,7 @@ use crate::format::{self, Kind as FormatKind};
 use crate::source::digest::Digest;
 use crate::source::envelope::Output;
 use crate::source::frame::{Scratch, frame};
-use crate::source::stream::{Place, ReadError, bytes_path};
+use crate::source::stream::{Place, ReadError, Stream, bytes_path};
 use crate::state::StreamId;
 use crate::state::entry::{Kind, Position, StreamRecord};
 use crate::state::ledger::Action;
@@ -155,7 +155,7 @@ impl Engine {
             stream.forget_front();
             stream.framed = len;
             stream.head_checked = true;
-            stream.active = true;
+            stream.wake();
         }
         for lane in &mut self.lanes {
             if let Some(track) = lane.tracks.get_mut(&id) {
@@ -267,12 +267,12 @@ impl Engine {
     fn decided(&mut self, id: StreamId, record: StreamRecord, joined_len: u64, size: Option<u64>) {
         self.store.put(Kind::StreamPut(StreamRecord { joined_len, ..record }));
         if let Some(stream) = self.streams.get_mut(&id) {
-            stream.active = true;
+            stream.wake();
             if let Some(size) = size {
                 stream.size = size;
             }
         }
-        self.streams.values_mut().for_each(|s| s.active |= !s.head_checked);
+        self.streams.values_mut().filter(|s| !s.head_checked).for_each(Stream::wake);
         self.stuck = false;
     }
 

@@ -13,7 +13,7 @@ use crate::lane::kill_switch::{self, Effect};
 use crate::plan::Encoding;
 use crate::source::frame::frame;
 use crate::source::kubernetes;
-use crate::source::stream::{ReadError, bytes_path};
+use crate::source::stream::{Lanes, ReadError, bytes_path};
 use crate::state::StreamId;
 use crate::state::entry::{CursorRecord, Kind, Position, StreamRecord};
 
@@ -46,16 +46,17 @@ enum Step {
     Moved(usize),
     /// Nothing more to read for now.
     Drained,
-    /// Lanes are full, or held.
-    Blocked,
+    /// There is more for these lanes, which are full, or held; `None`: or it cannot be read at the moment.
+    Blocked(Option<Lanes>),
 }
 
 impl Engine {
     /// Reads for every stream that may have something: a source's oldest first, and the sources in turn, so that the backlog of one
     /// does not hold up another. Says whether there is more to do.
     pub(super) fn pass_all(&mut self, now: Now) -> bool {
-        let mut order: Vec<(Option<usize>, i64, StreamId)> =
-            self.streams.values().filter(|s| s.active).map(|s| (s.source, s.modified, s.id)).collect();
+        let freed = std::mem::take(&mut self.freed);
+        let due = self.streams.values().filter(|s| s.active && (s.waits.is_empty() || s.waits.meets(freed)));
+        let mut order: Vec<(Option<usize>, i64, StreamId)> = due.map(|s| (s.source, s.modified, s.id)).collect();
         order.sort_unstable();
         let mut queues: VecDeque<VecDeque<StreamId>> =
             order.chunk_by(|a, b| a.0 == b.0).map(|source| source.iter().map(|(.., id)| *id).collect()).collect();
@@ -69,9 +70,13 @@ impl Engine {
         while let Some(mut queue) = queues.pop_front() {
             let Some(id) = queue.front().copied() else { continue };
             if left == 0 {
+                self.freed = self.freed.and(freed);
                 return true;
             }
-            if !self.pass_some(id, &mut left, &mut busy, now) {
+            // What a lane had room for, others may have taken.
+            let waits = self.streams.get(&id).map(|s| s.waits).unwrap_or_default();
+            let in_vain = !waits.is_empty() && !waits.meets(self.with_room());
+            if in_vain || !self.pass_some(id, &mut left, &mut busy, now) {
                 queue.pop_front();
             }
             queues.push_back(queue);
@@ -88,13 +93,21 @@ impl Engine {
                     *busy = true;
                 }
                 Step::Drained => {
+                    // To find that out took some reading, too.
+                    *left = left.saturating_sub(SMALL);
                     if let Some(stream) = self.streams.get_mut(&id) {
                         stream.active = false;
+                        stream.waits = Lanes::default();
                         stream.stop_unpacking();
                     }
                     return false;
                 }
-                Step::Blocked => return false,
+                Step::Blocked(lanes) => {
+                    if let Some(stream) = self.streams.get_mut(&id) {
+                        stream.waits = lanes.unwrap_or_default();
+                    }
+                    return false;
+                }
             }
         }
         true
@@ -106,10 +119,11 @@ impl Engine {
         let Some(source) = self.streams.get(&id).and_then(|s| s.source) else { return Step::Drained };
         let Some(name) = self.plan.sources.get(source).map(|s| s.name.clone()) else { return Step::Drained };
         if self.streams.get(&id).is_some_and(|s| s.cutting) || self.holds_for_predecessor(id) {
-            return Step::Blocked;
+            return Step::Blocked(None);
         }
         // A lane that is full or held now still wants the rest later, also if nothing else happens to the file.
-        let (groups, mut blocked) = self.groups(id, &name);
+        let (groups, others) = self.groups(id, &name);
+        let mut unread = false;
         let stops: Vec<u64> = self.lanes.iter().filter_map(|l| l.tracks.get(&id)).map(|t| t.sent.offset).collect();
         for group in groups {
             // Up to where the next lane stands, whether it can take anything or not.
@@ -124,16 +138,17 @@ impl Engine {
                     return Step::Drained;
                 }
                 Err(ReadError::Missing { to }) => {
-                    blocked = true;
+                    unread = true;
                     self.lose_missing(id, &record, &group.lanes, to, now);
                 }
                 Err(ReadError::NotReached) => return Step::Moved(TURN),
                 Err(ReadError::Io(error)) => {
-                    blocked = true;
+                    unread = true;
                     self.in_trouble(id, &error);
                 }
             }
         }
+        let blocked = unread || !others.is_empty();
         if blocked && self.reads_ahead(id, &record) {
             // No lane takes anything, but what is to leave the live file must be known record by record.
             let ahead = Group { at: record.frontier, lanes: Vec::new(), discard: None, upto: None };
@@ -141,7 +156,15 @@ impl Engine {
                 return Step::Moved(self.last_read);
             }
         }
-        if blocked { Step::Blocked } else { Step::Drained }
+        if blocked { Step::Blocked((!unread).then_some(others)) } else { Step::Drained }
+    }
+
+    /// The lanes that can take more.
+    fn with_room(&self) -> Lanes {
+        let in_flight = self.plan.limits.in_flight;
+        let lanes = self.lanes.iter().enumerate();
+        let able = lanes.filter(|(_, l)| l.outlet.is_some() && l.weight < l.window(in_flight, self.lanes.len()));
+        able.fold(Lanes::default(), |all, (index, _)| all.and(Lanes::one(index)))
     }
 
     /// A stream that waits for a lane keeps what unpacks its file, unless too many others came after it.
@@ -178,11 +201,11 @@ impl Engine {
 
     /// The lanes that can take something of a stream, by where they stand, the farthest first; and whether there are others that
     /// cannot at the moment.
-    fn groups(&self, id: StreamId, source: &str) -> (Vec<Group>, bool) {
+    fn groups(&self, id: StreamId, source: &str) -> (Vec<Group>, Lanes) {
         let in_flight = self.plan.limits.in_flight;
         let mut groups: Vec<Group> = Vec::new();
-        let mut others = false;
-        for lane in &self.lanes {
+        let mut others = Lanes::default();
+        for (index, lane) in self.lanes.iter().enumerate() {
             let Some(track) = lane.tracks.get(&id).filter(|_| lane.outlet.is_some()) else { continue };
             let effect = kill_switch::covering(self.store.model().switches.values(), Some(source), &lane.plan.name);
             let cursor = self.store.model().cursors.get(&(lane.number, id));
@@ -200,7 +223,7 @@ impl Engine {
                 lane.weight >= lane.window(in_flight, self.lanes.len())
             };
             if held || full {
-                others = true;
+                others = others.and(Lanes::one(index));
                 continue;
             }
             match groups.iter_mut().find(|g| g.at == track.sent && g.discard == discard && g.upto == upto) {

@@ -115,7 +115,7 @@ impl Engine {
         self.hot.retain(|id| {
             let Some(stream) = streams.get_mut(id) else { return false };
             let hot = now.mono.duration_since(stream.changed) < HOT;
-            if !hot && !stream.active {
+            if !(hot || stream.active && stream.waits.is_empty()) {
                 stream.rest();
             }
             hot
@@ -185,7 +185,7 @@ impl Engine {
         };
         if elsewhere {
             stream.place = Place::At(path.to_owned());
-            stream.active = true;
+            stream.wake();
             self.put_place(id);
         }
         self.grown(id, look, now);
@@ -210,7 +210,7 @@ impl Engine {
         if moved {
             stream.changed = now.mono;
             stream.modified = look.modified;
-            stream.active = true;
+            stream.wake();
             stream.finished = false;
             self.hot.insert(id);
             self.stuck = false;
@@ -264,7 +264,7 @@ impl Engine {
         if stream.place != Place::At(path.to_owned()) {
             return;
         }
-        stream.active = true;
+        stream.wake();
         // Another name of the same file may be in the picture already.
         if let Some((other, _)) = self.by_path.iter().find(|(_, k)| **k == key) {
             stream.place = Place::At(other.clone());

@@ -228,7 +228,7 @@ impl Engine {
             if !unchanged {
                 stream.encoder = None;
             }
-            stream.active = true;
+            stream.wake();
             // A file that was renamed out of the patterns is still read to its end; one that the patterns no longer reach is not.
             let old = before.sources.iter().find(|s| s.name == record.source);
             let named = match (&stream.place, source, old) {
@@ -293,7 +293,7 @@ impl Engine {
             self.set_discard(id, &switches);
         }
         if let Some(stream) = self.streams.get_mut(&id) {
-            stream.active = true;
+            stream.wake();
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::plan::SinkKind;
 use crate::rotate::fault;
 use crate::rotate::retain::{self, Bounds, ClockWatch, Unit};
 use crate::rotate::worker::{Job, Victim};
-use crate::source::stream::{Place, bytes_path};
+use crate::source::stream::{Place, Stream, bytes_path};
 use crate::state::StreamId;
 use crate::state::entry::{ArchiveRecord, FileKey, Kind, NodeRecord, Position, StreamRecord};
 use crate::state::ledger::Action;
@@ -99,7 +99,7 @@ impl Engine {
         // What is still to be recalled is found anew.
         self.retention.recalled_before = std::mem::take(&mut self.retention.recalled);
         for (_, id) in &self.retention.recalled_before {
-            self.streams.get_mut(id).into_iter().for_each(|s| s.active = true);
+            self.streams.get_mut(id).into_iter().for_each(Stream::wake);
         }
         self.retention.looked = Some(now.mono);
         self.watch_clock(now);

@@ -440,7 +440,7 @@ impl Engine {
         if let Some(stream) = self.streams.get_mut(&id) {
             stream.base = base;
             stream.cutting = false;
-            stream.active = true;
+            stream.wake();
         }
         if let Ok(Some(look)) = self.streams.get_mut(&id).map_or(Ok(None), |s| s.look()) {
             self.grown(id, &look, now);

@@ -1,6 +1,7 @@
 //! Takes in what sinks answer.
 
 use crate::lane::{Fate, RecordFate, Settlement};
+use crate::source::stream::Lanes;
 use crate::state::StreamId;
 
 use super::{CURSOR_COMMIT, Engine, Now};
@@ -8,7 +9,8 @@ use super::{CURSOR_COMMIT, Engine, Now};
 impl Engine {
     pub(super) fn settle(&mut self, settlement: &Settlement, now: Now) {
         let control = self.control_id();
-        let Some(lane) = self.lane_mut(settlement.lane) else { return };
+        let Some(index) = self.lanes.iter().position(|l| l.number == settlement.lane) else { return };
+        let lane = &mut self.lanes[index];
         let Some(id) = lane.by_delivery.get(&settlement.delivery).copied() else { return };
         if !matches!(settlement.fate, Fate::Records(_)) {
             lane.by_delivery.remove(&settlement.delivery);
@@ -16,6 +18,7 @@ impl Engine {
         let Some(track) = lane.tracks.get_mut(&id) else { return };
         let effect = track.settle(settlement.delivery, &settlement.fate);
         lane.weight = lane.weight.saturating_sub(effect.freed);
+        self.freed = self.freed.and(Lanes::one(index));
         if effect.moved {
             self.moved.insert((settlement.lane, id));
             self.cursors_due.get_or_insert(now.mono + CURSOR_COMMIT);
@@ -37,7 +40,7 @@ impl Engine {
         if settlement.fate == Fate::Recalled
             && let Some(stream) = self.streams.get_mut(&id)
         {
-            stream.active = true;
+            stream.wake();
         }
     }
 

@@ -117,7 +117,7 @@ impl Engine {
         for id in ids {
             self.set_discard(id, &switches);
             if let Some(stream) = self.streams.get_mut(&id) {
-                stream.active = true;
+                stream.wake();
             }
         }
         self.stuck = false;

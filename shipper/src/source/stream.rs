@@ -115,6 +115,8 @@ pub struct Stream {
     pub changed: Instant,
     /// There may be something to read or to hand over.
     pub active: bool,
+    /// The lanes that are to have more of it, and cannot take any: until one of them can, there is nothing to do.
+    pub waits: Lanes,
     /// What is wrong with it, told once.
     pub trouble: Option<String>,
     /// Encodes its records.
@@ -139,6 +141,36 @@ struct Front {
     witness: [u8; WITNESS],
     witnessed: usize,
     head: Vec<u8>,
+}
+
+/// Some of the lanes, by their places in the list. Those from the 64th on share a bit with others: a look too many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Lanes(u64);
+
+impl Lanes {
+    /// All of them.
+    pub const ALL: Self = Self(u64::MAX);
+
+    /// The lane at a place in the list.
+    pub fn one(index: usize) -> Self {
+        Self(1 << (index % 64))
+    }
+
+    /// With others.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// There is none.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Both have one in common.
+    pub fn meets(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
 }
 
 impl Stream {
@@ -166,6 +198,7 @@ impl Stream {
             sure: None,
             changed: now,
             active: true,
+            waits: Lanes::default(),
             trouble: None,
             encoder: None,
             // Whether it was cut before a crash is found out before anything is read.
@@ -191,6 +224,12 @@ impl Stream {
     /// Its file is open.
     pub fn is_open(&self) -> bool {
         self.file.is_some()
+    }
+
+    /// Something happened to it: it is to be read from, if there is anything.
+    pub fn wake(&mut self) {
+        self.active = true;
+        self.waits = Lanes::default();
     }
 
     /// Its bytes can be read, or could be as soon as the file is opened.

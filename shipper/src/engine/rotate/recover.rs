@@ -197,7 +197,7 @@ impl Engine {
             self.store.enter(now.wall, Action::Loss, message, &fields);
         }
         if let Some(stream) = self.streams.get_mut(&id) {
-            stream.active = true;
+            stream.wake();
         }
     }
 
