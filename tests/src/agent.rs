@@ -26,6 +26,8 @@ use crate::wait::{await_condition, await_true};
 const START: Duration = Duration::from_secs(20);
 /// How long it may take to go after SIGTERM: its `drainSeconds` and some more.
 const STOP: Duration = Duration::from_secs(40);
+/// How long an agent that is alive may be too busy to answer; how soon it must hear a kill switch is tested where that is promised.
+const BUSY: Duration = Duration::from_secs(20);
 
 /// One agent. Killed when dropped.
 #[derive(Debug)]
@@ -63,9 +65,7 @@ impl Asker {
 
     /// `/status`.
     pub fn status(self) -> Result<Value> {
-        let (code, body) = http::get(self.0, page::STATUS)?;
-        ensure!(code == 200, "/status answered {code}: {body}");
-        serde_json::from_str(&body).context("/status is not JSON")
+        serde_json::from_str(&self.page(page::STATUS)?).context("/status is not JSON")
     }
 
     /// The lanes of `/status`.
@@ -75,9 +75,16 @@ impl Asker {
 
     /// `/metrics`.
     pub fn metrics(self) -> Result<String> {
-        let (code, body) = http::get(self.0, page::METRICS)?;
-        ensure!(code == 200, "/metrics answered {code}");
-        Ok(body)
+        self.page(page::METRICS)
+    }
+
+    /// A page. On a machine that is short of processors it may say that it is to be asked again.
+    fn page(self, path: &str) -> Result<String> {
+        await_condition(path, BUSY, || match http::get(self.0, path)? {
+            (200, body) => Ok(Some(body)),
+            (503, _) => Ok(None),
+            (code, body) => bail!("{path} answered {code}: {body}"),
+        })
     }
 }
 
