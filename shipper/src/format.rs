@@ -25,6 +25,7 @@ mod escape;
 mod go_stack;
 mod host_log;
 mod join;
+mod journal;
 mod json;
 mod kubernetes_audit;
 mod linux_audit;

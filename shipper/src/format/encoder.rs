@@ -11,7 +11,9 @@ use super::settings::{Error, Kind, Meaning, Settings, Verdict};
 use super::time::{Clock, rfc3339};
 use super::v2ray_forgery::Forgery;
 use super::v2ray_usage::{FanOut, Usage};
-use super::{Frame, StreamInfo, host_log, json, kubernetes_audit, logfmt, qurl_connector, softether, text, v2ray};
+use super::{
+    Frame, StreamInfo, host_log, journal, json, kubernetes_audit, logfmt, qurl_connector, softether, text, v2ray,
+};
 
 /// Encodes the records of one stream.
 #[derive(Debug)]
@@ -35,6 +37,8 @@ pub struct Encoder {
     detail: Vec<u8>,
     /// Text that a format had to decode.
     scratch: Vec<u8>,
+    /// The line that an entry of journald stands for.
+    journal: Vec<u8>,
     /// Events of the Linux audit log that are not closed yet.
     assembly: Assembly,
 }
@@ -63,6 +67,7 @@ impl Encoder {
             objects: Vec::new(),
             detail: Vec::new(),
             scratch: Vec::new(),
+            journal: Vec::new(),
             assembly: Assembly::default(),
         })
     }
@@ -91,6 +96,8 @@ impl Encoder {
         let mut record = unread(self.kind);
         let (clock, detail) = (&mut self.clock, &mut self.detail);
         if matches!(self.kind, Kind::Sshd | Kind::Sudo) {
+            let entry = journal::to_line(text, &mut self.members, &mut self.journal);
+            let text = if entry { &self.journal } else { text };
             let (clock, context) = ((clock, observed), &mut self.host_log);
             host_log::parse(&mut record, text, self.kind, clock, context, &mut self.scratch, detail);
         } else {
@@ -118,12 +125,16 @@ impl Encoder {
         };
         let whole = frame.fragment.is_none() && !frame.partial;
         let mut record = unread(self.kind);
+        let from_journal = whole
+            && matches!(self.kind, Kind::Sshd | Kind::Sudo | Kind::V2RayAccess | Kind::V2RayError)
+            && journal::to_line(clean.text, &mut self.members, &mut self.journal);
+        let line = if from_journal { &self.journal } else { clean.text };
         match self.kind {
             Kind::Text => text::parse(&mut record, clean.text),
             Kind::V2RayAccess | Kind::V2RayError if whole => {
                 let clock = (&mut self.clock, frame.observed);
-                v2ray::parse(&mut record, clean.text, &self.outbounds, clock, &mut self.detail);
-                self.forgery.check(&mut record, clean.text, frame.seq);
+                v2ray::parse(&mut record, line, &self.outbounds, clock, &mut self.detail);
+                self.forgery.check(&mut record, line, frame.seq);
                 self.usage.check(&record, &mut self.fan_out, &mut self.detail);
             }
             Kind::SoftEtherServer | Kind::SoftEtherSecurity | Kind::SoftEtherPacket if whole => {
@@ -146,7 +157,7 @@ impl Encoder {
                 if whole {
                     let (clock, context) = ((&mut self.clock, frame.observed), &mut self.host_log);
                     let (scratch, detail) = (&mut self.scratch, &mut self.detail);
-                    host_log::parse(&mut record, clean.text, self.kind, clock, context, scratch, detail);
+                    host_log::parse(&mut record, line, self.kind, clock, context, scratch, detail);
                 }
             }
             Kind::LinuxAudit if whole => {
