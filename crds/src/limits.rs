@@ -19,7 +19,8 @@ const DRAIN_SECONDS: u32 = 25;
         .message("inFlight does not hold two lines: write at least twice limits.line")
 )]
 pub struct Limits {
-    /// Bytes of records in memory, all lanes together: 1Mi to 16Gi, at least twice `line`. Default 64Mi.
+    /// Bytes of records in memory, all lanes together: 1Mi to 16Gi, at least twice `line`. Each sink has its even share, a `File` or
+    /// `Stdout` sink 16Mi of it at most. Default 64Mi.
     #[serde(default = "in_flight")]
     #[x_kube(validation = crate::rules::size("1Mi", "16Gi"))]
     pub in_flight: ByteSize,
