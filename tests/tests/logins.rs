@@ -114,6 +114,35 @@ fn what_was_done_is_what_the_records_say() -> Result<()> {
     Ok(())
 }
 
+/// What lines said before the agent was stopped is known to those that come after its start: they are read again, and not sent again.
+#[test]
+fn whose_a_process_is_outlives_the_agent() -> Result<()> {
+    room::within("logins-restart", |room| {
+        let log = room.logs().join("auth.log").display().to_string();
+        let plan = Policy::new("logins")
+            .source(policy::source("auth", &log, "Sshd"))
+            .sink(policy::file("archive", &room.archive()));
+        let mut agent = room.agent(&plan)?;
+        let come = |count: usize| await_true("the records come", SOON, || Ok(records(room)?.len() == count));
+        append(&log, "2026-11-22T06:00:00+00:00 gw sshd[7]: Failed password for root from 192.0.2.1 port 11 ssh2\n")?;
+        agent.start()?;
+        come(1)?;
+        agent.stop()?;
+        append(&log, "2026-11-22T06:00:01+00:00 gw sshd[7]: PAM service(sshd) ignoring max retries; 6 > 3\n")?;
+        append(&log, "2026-11-22T06:00:01+00:00 gw sshd[8]: PAM service(sshd) ignoring max retries; 6 > 3\n")?;
+        agent.start()?;
+        come(3)?;
+        agent.stop()?;
+        let records = records(room)?;
+        let of = |pid: u64| records.iter().rfind(|record| record["process"]["pid"] == pid).context("a line is missing");
+        let (known, unknown) = (of(7)?, of(8)?);
+        ensure!(known["source"]["ip"] == "192.0.2.1" && known["user"]["name"] == "root", "{known}");
+        ensure!(known["waybill"]["sshd"]["joined"] == json!(["source.address", "source.port", "user.name"]), "{known}");
+        ensure!(unknown["source"].is_null() && unknown["user"].is_null(), "{unknown}");
+        Ok(())
+    })
+}
+
 /// A running daemon. What it leaves ends with the namespace.
 struct Daemon(Child);
 

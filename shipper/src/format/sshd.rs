@@ -490,11 +490,18 @@ impl<'a> Reader<'_, 'a> {
             }
         }
         // A patch of some distributions: "SSH: Server;Ltype: Kex;Remote: A-N;Enc: …"
-        if let Some((_, rest)) = text.strip_prefix(b"SSH: Server;Ltype: ").and_then(|rest| split(rest, b";Remote: ")) {
-            let (host, port) = rsplit(split(rest, b";")?.0, b"-")?;
+        if let Some((what, rest)) = text.strip_prefix(b"SSH: Server;Ltype: ").and_then(|rest| split(rest, b";Remote: "))
+        {
+            let (peer, rest) = split(rest, b";")?;
+            let (host, port) = rsplit(peer, b"-")?;
             self.says("connection", None, NETWORK, "\"connection\"");
             if is_host(host) && super::address::is_port(port) {
                 source(self.record, host, Some(port));
+            }
+            if what == b"Authname"
+                && let Some(name) = rest.strip_prefix(b"Name: ")
+            {
+                self.name(name, 1);
             }
             return Some(());
         }

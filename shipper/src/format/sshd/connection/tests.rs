@@ -147,6 +147,43 @@ fn a_session_of_openssh_9_8() {
     );
 }
 
+/// What those who ban by the lines of one process look for. Each names no client.
+#[test]
+fn refusals_without_a_client() {
+    conversation(
+        "Nov 22 03:30:00 gw sshd[1]: Connection from 192.0.2.3 port 39678 on 192.0.2.9 port 22
+        => - 192.0.2.3 39678
+        Nov 22 03:30:01 gw sshd[1]: fatal: Unable to negotiate a key exchange method [preauth]
+        => - 192.0.2.3 39678 | address,port
+        Nov 22 03:30:02 gw sshd[1]: fatal: Unable to negotiate a key exchange method [preauth]
+        => - 192.0.2.3 39678 | address,port
+        Nov 22 03:31:00 gw sshd[2]: Connection from 192.0.2.4 port 31309
+        => - 192.0.2.4 31309
+        Nov 22 03:31:00 gw sshd[2]: fatal: no matching mac found: client hmac-x server hmac-y [preauth]
+        => - 192.0.2.4 31309 | address,port
+        Nov 22 03:32:00 gw sshd[3]: SSH: Server;Ltype: Version;Remote: 192.0.2.5-1780;Protocol: 2.0;Client: x;Name: root
+        => - 192.0.2.5 1780
+        Nov 22 03:32:01 gw sshd[3]: SSH: Server;Ltype: Authname;Remote: 192.0.2.5-1780;Name: root [preauth]
+        => root 192.0.2.5 1780
+        Nov 22 03:32:02 gw sshd[3]: fatal: Read from socket failed: Connection reset by peer [preauth]
+        => root 192.0.2.5 1780 | address,port,name
+        Nov 22 03:33:00 auth.info gw sshd[4]: Connection from 192.0.2.6 port 58614 on 192.0.2.9 port 22 rdomain \"\"
+        => - 192.0.2.6 58614
+        Nov 22 03:33:01 auth.err gw sshd[4]: error: kex_exchange_identification: Connection closed by remote host
+        => - 192.0.2.6 58614 | address,port
+        Nov 22 03:34:00 gw sshd[5]: pam_unix(sshd:auth): authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost=192.0.2.7  user=root
+        => root 192.0.2.7 -
+        Nov 22 03:34:02 gw sshd[5]: Connection closed by 192.0.2.7 [preauth]
+        => root 192.0.2.7 - | name
+        Nov 22 03:35:00 gw sshd[6]: Failed publickey for git from 192.0.2.8 port 57910 ssh2: RSA SHA256:abc
+        => git 192.0.2.8 57910
+        Nov 22 03:35:01 gw sshd[6]: Disconnecting: Too many authentication failures for git [preauth]
+        => git 192.0.2.8 57910 | address,port
+        Nov 22 03:35:19 gw sshd[6]: Connection closed by 192.0.2.8 [preauth]
+        => git 192.0.2.8 57910 | port,name",
+    );
+}
+
 /// Who is served by a process is told by the number in the header, whoever else writes at the same time.
 #[test]
 fn processes_do_not_mix() {
