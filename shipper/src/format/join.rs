@@ -9,7 +9,9 @@
 use std::collections::{HashMap, VecDeque};
 
 /// Connections that are remembered at one place of reading; the ones that began first make room.
-pub(super) const MOST: usize = 4096;
+const MOST: usize = 4096;
+/// So many that should stay are passed over before one of them makes room all the same.
+const SPARED: usize = 16;
 /// Places of reading that are remembered.
 const PLACES: usize = 3;
 /// Empty lines are not handed on, so that numbers may be missing; more missing than this is another place.
@@ -30,6 +32,11 @@ pub(super) trait Known: Default {
 
     /// Whether it is called so.
     fn is(&self, name: Self::Name<'_>) -> bool;
+
+    /// Whether others should make room before it does.
+    fn stays(&self) -> bool {
+        false
+    }
 }
 
 /// A remembered value. Keeps its memory for the next.
@@ -212,11 +219,19 @@ impl<T: Known> Place<T> {
 
     /// Finds room for a connection.
     fn take(&mut self) -> u32 {
+        let mut spared = 0;
         while self.free.is_empty() && self.slots.len() >= MOST {
-            match self.begun.pop_front() {
-                Some(id) if is_live(&self.slots, id) => self.release(id),
-                Some(_) => {}
-                None => self.forget(),
+            let Some(id) = self.begun.pop_front() else {
+                self.forget();
+                break;
+            };
+            match self.slots.get(id.slot as usize).filter(|slot| slot.turn == id.turn) {
+                Some(slot) if spared < SPARED && slot.known.stays() => {
+                    spared += 1;
+                    self.begun.push_back(id);
+                }
+                Some(_) => self.release(id),
+                None => {}
             }
         }
         self.free.pop().unwrap_or_else(|| {

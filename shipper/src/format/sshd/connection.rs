@@ -81,6 +81,11 @@ impl join::Known for Known {
     fn is(&self, process: Process<'_>) -> bool {
         self.pid.get() == process.pid && self.host.get() == process.host
     }
+
+    // Who comes and goes without being let in does not push out those who are.
+    fn stays(&self) -> bool {
+        self.stage == Stage::Inside
+    }
 }
 
 impl Known {

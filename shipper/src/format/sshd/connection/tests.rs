@@ -333,6 +333,20 @@ fn files_that_were_handed_out_have_a_user() {
     );
 }
 
+/// Guessers come by the thousand while a session is open.
+#[test]
+fn a_session_is_known_through_a_storm() {
+    let mut reader = Reader::new();
+    reader.read("Nov 22 06:00:00 a sshd[7]: Accepted password for alice from 192.0.2.1 port 11 ssh2");
+    for pid in 100..20_000 {
+        reader.read(&format!("Nov 22 06:00:01 a sshd[{pid}]: Failed password for root from 192.0.2.2 port 12 ssh2"));
+    }
+    let closed = "Nov 22 06:00:02 a sshd[7]: pam_unix(sshd:session): session closed for user alice";
+    assert_eq!(reader.who(closed), "alice 192.0.2.1 11 | address,port");
+    let first = "Nov 22 06:00:02 a sshd[100]: PAM service(sshd) ignoring max retries; 6 > 3";
+    assert_eq!(reader.who(first), "- - -");
+}
+
 const TOLD: &str = "Nov 22 06:00:00 a sshd[7]: Failed password for root from 192.0.2.1 port 11 ssh2";
 const ASKS: &str = "Nov 22 06:00:01 a sshd[7]: Disconnecting: Too many authentication failures [preauth]";
 
