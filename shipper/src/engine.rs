@@ -174,6 +174,8 @@ pub struct Engine {
     orphans: HashMap<StreamId, Instant>,
     /// Streams whose file is looked at whatever inotify says.
     hot: HashSet<StreamId>,
+    /// Streams whose file changed and was not read since, and when that was seen first.
+    doubtful: HashMap<StreamId, Instant>,
     /// Files whose bytes cannot be used at the moment: size and time when that was found.
     unusable: HashMap<FileKey, (u64, i64)>,
     /// Files of which it was said what is wrong with them.
@@ -278,6 +280,7 @@ impl Engine {
             by_lead: HashMap::new(),
             orphans: HashMap::new(),
             hot: HashSet::new(),
+            doubtful: HashMap::new(),
             unusable: HashMap::new(),
             told: HashSet::new(),
             lanes: Vec::new(),
@@ -381,7 +384,8 @@ impl Engine {
         let due = self.reconciled.is_none_or(|at| now.mono.duration_since(at) >= every);
         let slice = self.setup.slice.unwrap_or(SLICE);
         self.allowance = Allowance(if self.draining.is_none() { slice } else { 0 });
-        if due || self.listed || !self.relook.is_empty() || !self.line.is_empty() {
+        let doubt = self.doubt_due().is_some_and(|at| at <= now.mono);
+        if due || doubt || self.listed || !self.relook.is_empty() || !self.line.is_empty() {
             self.reconcile(due, now);
         }
         if due || self.held {
@@ -406,6 +410,7 @@ impl Engine {
         busy |= !self.line.is_empty() && self.draining.is_none();
         let next = self.reconciled.unwrap_or(now.mono) + every;
         let next = self.cursors_due.map_or(next, |due| next.min(due));
+        let next = self.doubt_due().map_or(next, |due| next.min(due));
         let next = if self.held { next.min(now.mono + ending::SOON) } else { next };
         Turn { busy, next }
     }

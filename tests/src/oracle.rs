@@ -185,10 +185,11 @@ fn account(case: &Case<'_>, index: &Index, ledger: &losses::Ledger<'_>, verdict:
                 .filter(|(_, piece)| !piece_arrived(index, line, *piece))
                 .map(|(span, _)| span)
                 .collect();
-            let entered = missing.iter().all(|span| ledger.covers((book_at, span.incarnation), *span));
-            if entered {
+            let unentered: Vec<&Span> =
+                missing.iter().filter(|span| !ledger.covers((book_at, span.incarnation), **span)).collect();
+            if unentered.is_empty() {
                 verdict.totals.entered += 1;
-            } else if missing.iter().all(|span| unseeable(case, (book_at, span.incarnation), index, ledger)) {
+            } else if unentered.iter().all(|span| unseeable(case, (book_at, span.incarnation), index, ledger)) {
                 verdict.totals.unseen += 1;
                 verdict.unseen.insert(case.incarnation(home));
             } else {

@@ -1,11 +1,13 @@
 //! What a stream is when names, inodes and beginnings deceive: the interleavings of the identity invariant, each by name.
 
+use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 use waybill_tests::book::How;
 use waybill_tests::face;
 use waybill_tests::oracle::Leniency;
@@ -298,6 +300,44 @@ fn deleted_while_open_and_behind_is_read_to_its_end() -> Result<()> {
         scene.settle()?;
         let totals = scene.judge()?;
         ensure!(totals.delivered == totals.lines && totals.losses == 0, "the agent held the file: {totals}");
+        Ok(())
+    })
+}
+
+/// A switch holds every lane, so that the file's turn to be read does not come: each of its contents is known all the same.
+#[test]
+fn truncated_and_outgrown_again_and_again_before_it_is_read() -> Result<()> {
+    room::within("outgrown-unread", |room| {
+        let mut scene = Scene::new(room)?;
+        scene.start()?;
+        let switch = room.state().join("KILL");
+        fs::write(&switch, "nothing is read for now\n")?;
+        let engaged =
+            |scene: &Scene<'_>| Ok(scene.agent.asker().status()?["switches"].as_array().is_some_and(|s| !s.is_empty()));
+        await_true("the switch is engaged", SOON, || engaged(&scene))?;
+        let mut live = scene.create("app.log")?;
+        let mut known = HashSet::new();
+        for lines in [40, 80, 120, 160] {
+            if lines > 40 {
+                scene.scribe.gone(&[live.incarnation], How::Blind);
+                live.truncate(&scene.scribe.book)?;
+            }
+            // All at once: no look finds the file shorter than it was.
+            scene.write(&mut live, lines)?;
+            let size = fs::metadata(&live.path)?.len();
+            await_true("the content is known as a stream of its own", SOON, || {
+                let status = scene.agent.asker().status()?;
+                let streams = status["streams"].as_array().context("/status has streams")?;
+                let here =
+                    |stream: &&Value| stream["size"] == size && stream["frontier"] == 0 && stream["state"] == "live";
+                Ok(streams.iter().find(here).is_some_and(|stream| known.insert(stream["id"].to_string())))
+            })?;
+        }
+        fs::remove_file(&switch)?;
+        scene.settle()?;
+        await_true("the three contents are given up", SOON, || Ok(scene.output()?.losses().count() == 3))?;
+        let totals = scene.judge()?;
+        ensure!(totals.delivered == 160 && totals.entered == 240, "{totals}");
         Ok(())
     })
 }

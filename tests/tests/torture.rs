@@ -2,7 +2,7 @@
 //!
 //! A short run by default. `WAYBILL_TORTURE_KILLS` and `WAYBILL_TORTURE_SECONDS` make it longer, `WAYBILL_SEED` repeats it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use serde_json::json;
@@ -86,8 +86,14 @@ fn violence(name: &str, mut kinds: Vec<Kind>) -> Result<()> {
         let done = torment(&mut agent, &stage, &mut rng, Plan { span, kills: kills as usize })?;
         let books = troupe.finish()?;
         println!("{done:?}");
-        await_true("all that is still there has come", Duration::from_mins(1), || {
+        let mut last = (0, Instant::now());
+        await_true("all that is still there has come", Duration::from_mins(20), || {
             agent.check_alive()?;
+            let acknowledged: u64 = agent.asker().lanes()?.iter().map(|lane| lane.term("acknowledged").bytes).sum();
+            if acknowledged != last.0 {
+                last = (acknowledged, Instant::now());
+            }
+            ensure!(last.1.elapsed() < Duration::from_mins(1), "nothing more came for a minute");
             Ok(books.iter().all(|book| {
                 let there: Vec<usize> =
                     (0..book.incarnations.len()).filter(|at| book.incarnations[*at].gone.is_none()).collect();

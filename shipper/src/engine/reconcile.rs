@@ -17,6 +17,11 @@ use super::{Engine, Now};
 
 /// Files looked at in one go when inotify does not cover them; all are looked at in turn.
 const POLL: usize = 1000;
+/// A file that changed, and is not read within so long because it is not its turn, is compared with what its stream knows of it: it may
+/// have been truncated and written anew, and more than once.
+const SURE: Duration = Duration::from_millis(200);
+/// Files that one turn compares.
+const COMPARED: usize = 64;
 /// A file that changed this lately is looked at each time.
 const HOT: Duration = Duration::from_secs(10);
 
@@ -73,6 +78,7 @@ impl Engine {
         for (key, path) in displaced {
             self.displace(key, &path, now);
         }
+        self.compare_doubtful(now);
         if full {
             self.reconciled = Some(now.mono);
             self.refresh_open(now);
@@ -83,6 +89,34 @@ impl Engine {
         if self.first_scan && self.reconciled.is_some() && self.line.is_empty() {
             self.first_scan = false;
             self.after_first_scan(now);
+        }
+    }
+
+    /// When the next file is to be compared that changed and was not read since.
+    pub(super) fn doubt_due(&self) -> Option<Instant> {
+        self.doubtful.values().min().map(|changed| *changed + SURE)
+    }
+
+    /// Compares files that changed with what their streams know of them.
+    fn compare_doubtful(&mut self, now: Now) {
+        // Who reads a file compares it.
+        let streams = &self.streams;
+        self.doubtful.retain(|id, changed| {
+            streams.get(id).is_some_and(|s| !s.cutting && s.sure.is_none_or(|sure| sure <= *changed))
+        });
+        let due = self.doubtful.iter().filter(|(_, changed)| now.mono.duration_since(**changed) >= SURE);
+        let some: Vec<StreamId> = due.map(|(id, _)| *id).take(COMPARED).collect();
+        for id in some {
+            self.doubtful.remove(&id);
+            let Some(record) = self.store.model().streams.get(&id).cloned() else { continue };
+            // What cannot be opened or read is told of when it is its turn.
+            if self.open(id).is_err() {
+                continue;
+            }
+            let Some(stream) = self.streams.get_mut(&id) else { continue };
+            if matches!(stream.verify(&record), Err(ReadError::StartedOver)) {
+                self.started_over(id, now);
+            }
         }
     }
 
@@ -204,7 +238,7 @@ impl Engine {
         let size = stream.base + look.size + joined;
         let moved = size != stream.size || look.modified != stream.modified;
         // Unchanged since it was seen last, maybe by an earlier run. Whether a changed one is still itself comes out when it is read.
-        if !moved {
+        if !moved && !self.doubtful.contains_key(&id) {
             stream.sure = Some(now.mono);
         }
         if moved {
@@ -212,6 +246,7 @@ impl Engine {
             stream.modified = look.modified;
             stream.wake();
             stream.finished = false;
+            self.doubtful.entry(id).or_insert(now.mono);
             self.hot.insert(id);
             self.stuck = false;
         }
