@@ -58,22 +58,23 @@ impl History {
             .is_some_and(|(_, event)| matches!(event, Event::Ready | Event::Thawed))
     }
 
-    /// How long the agent was up and answering between two instants.
+    /// How long the agent was up and answering at a stretch, at most, between two instants: what it promises within a time, it does
+    /// within one life.
     pub fn awake(&self, from: Instant, to: Instant) -> Duration {
-        let mut total = Duration::ZERO;
+        let mut longest = Duration::ZERO;
         let mut since: Option<Instant> = None;
         let end = (to, Event::Killed);
         for (at, event) in self.events().iter().copied().chain([end]) {
             match (event, since) {
                 (Event::Ready | Event::Thawed, None) => since = Some(at),
                 (Event::Killed | Event::Terminated | Event::Frozen, Some(began)) => {
-                    total += at.min(to).saturating_duration_since(began.max(from));
+                    longest = longest.max(at.min(to).saturating_duration_since(began.max(from)));
                     since = None;
                 }
                 _ => {}
             }
         }
-        total
+        longest
     }
 }
 
@@ -82,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_time_that_it_was_up_counts() {
+    fn only_the_longest_time_that_it_was_up_counts() {
         let began = Instant::now();
         let at = |seconds| began + Duration::from_secs(seconds);
         let history = History::default();
@@ -91,7 +92,7 @@ mod tests {
         {
             history.enter_at(at(seconds), event);
         }
-        assert_eq!(history.awake(at(0), at(10)), Duration::from_secs(3 + 1 + 1));
+        assert_eq!(history.awake(at(0), at(10)), Duration::from_secs(3));
         assert_eq!(history.awake(at(2), at(3)), Duration::from_secs(1));
         assert_eq!(history.awake(at(4), at(6)), Duration::ZERO);
         assert!(history.up(at(2)) && !history.up(at(5)) && !history.up(at(8)) && history.up(at(9)));

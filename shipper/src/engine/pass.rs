@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::format::{self, Envelope as FrameEnvelope, Frame, StreamInfo, record_hash};
 use crate::lane::chunk::Chunk;
@@ -22,6 +23,8 @@ use super::{Engine, Now, READ, UNPACKING};
 /// Bytes that one turn may read, so that answers and switches are heard in between; a chunk counts as at least `SMALL`.
 const TURN: usize = 16 * READ;
 const SMALL: usize = 16 << 10;
+/// What one turn may take of the time: where bytes cost much, or the processor is not there, fewer make a turn.
+const SPELL: Duration = Duration::from_millis(100);
 /// Encoded bytes that fill a chunk, and room for the record that does.
 const FULL: usize = 2 * READ;
 const LAST: usize = 32 << 10;
@@ -67,9 +70,10 @@ impl Engine {
         }
         let mut left = TURN;
         let mut busy = false;
+        let began = Instant::now();
         while let Some(mut queue) = queues.pop_front() {
             let Some(id) = queue.front().copied() else { continue };
-            if left == 0 {
+            if left == 0 || began.elapsed() > SPELL {
                 self.freed = self.freed.and(freed);
                 return true;
             }
@@ -435,8 +439,7 @@ impl Engine {
                 self.undelivered.push((*number, delivery));
             }
         }
-        self.cursors_due
-            .get_or_insert(self.last_turn.map_or_else(std::time::Instant::now, |n| n.mono) + super::CURSOR_COMMIT);
+        self.cursors_due.get_or_insert(self.last_turn.map_or_else(Instant::now, |n| n.mono) + super::CURSOR_COMMIT);
     }
 
     /// A range that a kill switch left out ends here: what follows is delivered again.

@@ -21,7 +21,7 @@ const POLL: usize = 1000;
 /// have been truncated and written anew, and more than once.
 const SURE: Duration = Duration::from_millis(200);
 /// Files that one turn compares.
-const COMPARED: usize = 64;
+const COMPARED: usize = 256;
 /// A file that changed this lately is looked at each time.
 const HOT: Duration = Duration::from_secs(10);
 
@@ -104,7 +104,9 @@ impl Engine {
         self.doubtful.retain(|id, changed| {
             streams.get(id).is_some_and(|s| !s.cutting && s.sure.is_none_or(|sure| sure <= *changed))
         });
-        let due = self.doubtful.iter().filter(|(_, changed)| now.mono.duration_since(**changed) >= SURE);
+        // Since the start nobody has: it may be a short life, in which nothing else would be learnt.
+        let never = |id: &StreamId| streams.get(id).is_some_and(|s| s.sure.is_none());
+        let due = self.doubtful.iter().filter(|(id, changed)| never(id) || now.mono.duration_since(**changed) >= SURE);
         let some: Vec<StreamId> = due.map(|(id, _)| *id).take(COMPARED).collect();
         for id in some {
             self.doubtful.remove(&id);
