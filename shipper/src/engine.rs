@@ -188,6 +188,8 @@ pub struct Engine {
     freed: Lanes,
     /// Streams that keep what unpacks their files, the one that was read last at the end.
     unpacking: VecDeque<StreamId>,
+    /// Streams that keep what reading needs, the one that was read last at the end; as many as files may be open.
+    warm: VecDeque<StreamId>,
     buffer: Vec<u8>,
     scratch: Scratch,
     reconciled: Option<Instant>,
@@ -225,6 +227,8 @@ pub struct Engine {
     ends_looked: Option<Instant>,
     /// When the youngest stream of each source and folder began.
     newest: HashMap<(String, Vec<u8>), i64>,
+    /// A stream was begun since that was looked.
+    newest_stale: bool,
     /// Turns that read something, so that each source is the first one in its turn.
     turns: usize,
     /// Bytes of the last read.
@@ -289,6 +293,7 @@ impl Engine {
             undelivered: Vec::new(),
             freed: Lanes::ALL,
             unpacking: VecDeque::new(),
+            warm: VecDeque::new(),
             buffer: vec![0; READ],
             scratch: Scratch::default(),
             reconciled: None,
@@ -315,6 +320,7 @@ impl Engine {
             turns: 0,
             last_read: 0,
             newest: HashMap::new(),
+            newest_stale: true,
             local: None,
             notice: Notice::default(),
             rotations: rotate::Rotations::default(),

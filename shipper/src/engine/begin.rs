@@ -112,6 +112,7 @@ impl Engine {
         let skipped = skipped.map(|size| if stream.finished { record.seen } else { record.seen.min(size) });
         self.store.put(Kind::StreamPut(record));
         self.store.enter(now.wall, Action::StreamBegun, message, &fields);
+        self.newest_stale = true;
         self.streams.insert(id, stream);
         self.add_tracks(id);
         if let Some(end) = skipped {

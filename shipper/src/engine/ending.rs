@@ -61,6 +61,9 @@ impl Engine {
 
     /// When the youngest stream of each source and folder began.
     pub(super) fn note_newest(&mut self) {
+        if !std::mem::take(&mut self.newest_stale) {
+            return;
+        }
         self.newest.clear();
         for record in self.store.model().streams.values() {
             let begun = self.newest.entry((record.source.clone(), folder(record).to_vec())).or_default();
@@ -85,9 +88,9 @@ impl Engine {
 
     /// An end is confirmed when the file lies aside and no one has it open for writing.
     pub(super) fn confirm_end(&mut self, id: StreamId, now: Now) {
-        let Some(record) = self.store.model().streams.get(&id).cloned() else { return };
         let done = self.streams.get(&id).is_none_or(|s| s.finished || s.compression != Compression::None);
-        if done || !self.is_aside(id, &record) || self.open(id).is_err() {
+        let aside = |record| self.is_aside(id, record);
+        if done || !self.store.model().streams.get(&id).is_some_and(aside) || self.open(id).is_err() {
             return;
         }
         let Some(stream) = self.streams.get_mut(&id) else { return };
@@ -112,13 +115,13 @@ impl Engine {
     }
 
     fn end_if_settled(&mut self, id: StreamId, now: Now) {
-        let Some(record) = self.store.model().streams.get(&id).cloned() else { return };
         let Some(stream) = self.streams.get(&id) else { return };
         let reason = match stream.place {
             Place::Unlinked => "deleted",
             Place::Moved(_) => "renamed",
             Place::At(_) | Place::Gone => return,
         };
+        let Some(record) = self.store.model().streams.get(&id).cloned() else { return };
         if stream.finished
             && stream.size <= record.frontier.read_from()
             && self.is_settled(id, &record)

@@ -82,13 +82,14 @@ impl Engine {
 
     /// Decides about the unterminated end of a finished stream, as soon as the stream that follows it shows its first line.
     pub(super) fn decide_join(&mut self, id: StreamId, now: Now) {
-        let Some(record) = self.store.model().streams.get(&id).cloned() else { return };
+        let Some(record) = self.store.model().streams.get(&id) else { return };
         let Some(stream) = self.streams.get(&id) else { return };
         let tail = stream.size > record.frontier.read_from() && stream.finished && !stream.active;
         let deleted = stream.place == Place::Unlinked;
         if !record.joining || record.joined_len != 0 || !tail {
             return;
         }
+        let record = record.clone();
         let Some((next, follower)) = self.follower(id, &record) else {
             if deleted {
                 self.decided(id, record, u64::MAX, None);

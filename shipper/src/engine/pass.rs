@@ -171,6 +171,21 @@ impl Engine {
         able.fold(Lanes::default(), |all, (index, _)| all.and(Lanes::one(index)))
     }
 
+    /// What reading needs is kept for the streams that were read last.
+    fn note_reading(&mut self, id: StreamId) {
+        if self.warm.back() == Some(&id) {
+            return;
+        }
+        self.warm.retain(|other| *other != id);
+        self.warm.push_back(id);
+        if self.warm.len() > self.plan.limits.open_files
+            && let Some(oldest) = self.warm.pop_front()
+            && let Some(stream) = self.streams.get_mut(&oldest)
+        {
+            stream.rest();
+        }
+    }
+
     /// A stream that waits for a lane keeps what unpacks its file, unless too many others came after it.
     fn note_unpacking(&mut self, id: StreamId, from: u64) {
         if !self.streams.get(&id).is_some_and(|s| s.unpacks(from)) || self.unpacking.back() == Some(&id) {
@@ -255,6 +270,7 @@ impl Engine {
             self.open(id)?;
         }
         self.note_unpacking(id, from);
+        self.note_reading(id);
         if group.discard.is_none() {
             self.prepare_encoder(id, record, group.at, !archived, now)?;
         }

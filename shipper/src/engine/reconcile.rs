@@ -485,6 +485,7 @@ impl Engine {
             if let Some(path) = stream.path() {
                 self.by_path.insert(path.to_owned(), stream.key);
             }
+            self.newest_stale = true;
             self.streams.insert(id, stream);
         }
     }
