@@ -36,10 +36,11 @@ demo: setup build ## genuine V2Ray and qURL lines, shipped, searched, held, kill
 	@$(CARGO) build --quiet --workspace --bin demo
 	@$(CARGO_TARGET_DIR)/debug/demo
 
-test: clean-run lint ## lint, unit tests, the agent on this host with a short torture; test-servers and test-cluster are apart
+test: clean-run lint ## lint, unit tests, the agent on this host with a short torture, real servers; test-cluster is apart
 	@status=0; \
 	$(MAKE) --no-print-directory test-unit TOTAL=no || status=1; \
 	$(MAKE) --no-print-directory test-integration TOTAL=no || status=1; \
+	$(MAKE) --no-print-directory test-servers TOTAL=no || status=1; \
 	scripts/totals $(LOG) $(WAYBILL_SKIPS) && exit $$status
 
 test-unit: system setup ## the tests beside the code

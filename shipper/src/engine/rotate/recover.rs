@@ -131,9 +131,10 @@ impl Engine {
         now: Now,
     ) -> Option<StreamId> {
         let cut = |r: &StreamRecord| r.phase == 0 && r.source == source && (r.base > 0 || r.cut.is_some());
-        let ids: Vec<StreamId> = self.streams.keys().copied().collect();
         let model = self.store.model();
-        let ids: Vec<StreamId> = ids.into_iter().filter(|id| model.streams.get(id).is_some_and(cut)).collect();
+        // Asked for each file that is met: what was never cut is passed by.
+        let may = self.streams.values().filter(|s| s.base > 0 || s.cutting || s.place == Place::Gone).map(|s| s.id);
+        let ids: Vec<StreamId> = may.filter(|id| model.streams.get(id).is_some_and(cut)).collect();
         for id in ids {
             if self.streams.get(&id).is_some_and(|s| (s.key.ino, s.key.born) == (key.ino, key.born)) {
                 self.refresh(id, now);
