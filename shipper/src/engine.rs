@@ -417,6 +417,7 @@ impl Engine {
         let next = self.reconciled.unwrap_or(now.mono) + every;
         let next = self.cursors_due.map_or(next, |due| next.min(due));
         let next = self.doubt_due().map_or(next, |due| next.min(due));
+        let next = if self.listed || !self.relook.is_empty() { next.min(now.mono + ending::SOON) } else { next };
         let next = if self.held { next.min(now.mono + ending::SOON) } else { next };
         Turn { busy, next }
     }

@@ -53,7 +53,7 @@ impl Engine {
         // Renamed, or not written any more since this one began: a writer that goes on there does not go on here.
         let renamed = stream.place != Place::At(bytes_path(&before.first_path));
         let lies_aside = renamed || stream.finished || stream.modified < record.begun;
-        (undecided && lies_aside && (stream.size > before.frontier.read_from() || stream.active)).then_some(other)
+        (undecided && lies_aside && (stream.size > before.frontier.read_from() || stream.is_busy())).then_some(other)
     }
 
     fn first_line(&mut self, id: StreamId, record: &StreamRecord) -> Option<Vec<u8>> {

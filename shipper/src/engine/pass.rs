@@ -14,7 +14,7 @@ use crate::lane::kill_switch::{self, Effect};
 use crate::plan::Encoding;
 use crate::source::frame::frame;
 use crate::source::kubernetes;
-use crate::source::stream::{Lanes, ReadError, bytes_path};
+use crate::source::stream::{Lanes, ReadError, Stream, bytes_path};
 use crate::state::StreamId;
 use crate::state::entry::{CursorRecord, Kind, Position, StreamRecord};
 
@@ -74,7 +74,10 @@ impl Engine {
         while let Some(mut queue) = queues.pop_front() {
             let Some(id) = queue.front().copied() else { continue };
             if left == 0 || began.elapsed() > SPELL {
-                self.freed = self.freed.and(freed);
+                // The next turn goes on with those that this one did not come to.
+                for id in queue.iter().chain(queues.iter().flatten()) {
+                    self.streams.get_mut(id).into_iter().for_each(Stream::wake);
+                }
                 return true;
             }
             // What a lane had room for, others may have taken.
@@ -139,7 +142,8 @@ impl Engine {
                 Ok(false) => {}
                 Err(ReadError::StartedOver) => {
                     self.started_over(id, now);
-                    return Step::Drained;
+                    // Another lane may have more of it to read in archives.
+                    return Step::Blocked(None);
                 }
                 Err(ReadError::Missing { to }) => {
                     unread = true;
@@ -193,7 +197,7 @@ impl Engine {
         }
         self.unpacking.retain(|other| *other != id);
         self.unpacking.push_back(id);
-        if self.unpacking.len() > UNPACKING
+        if self.unpacking.len() > UNPACKING.max(self.plan.sources.len())
             && let Some(oldest) = self.unpacking.pop_front()
             && let Some(stream) = self.streams.get_mut(&oldest)
         {

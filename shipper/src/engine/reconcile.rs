@@ -151,7 +151,7 @@ impl Engine {
         self.hot.retain(|id| {
             let Some(stream) = streams.get_mut(id) else { return false };
             let hot = now.mono.duration_since(stream.changed) < HOT;
-            if !(hot || stream.active && stream.waits.is_empty()) {
+            if !hot && !stream.is_busy() {
                 stream.rest();
             }
             hot
@@ -448,7 +448,7 @@ impl Engine {
         let mut idle: Vec<(Instant, StreamId)> = self
             .streams
             .values()
-            .filter(|s| s.is_open() && !s.active && matches!(s.place, Place::At(_)) && !self.owes(s.id))
+            .filter(|s| s.is_open() && !s.is_busy() && matches!(s.place, Place::At(_)) && !self.owes(s.id))
             .map(|s| (s.changed, s.id))
             .collect();
         idle.sort();

@@ -285,8 +285,10 @@ impl Engine {
                     }
                     None => Track::resume(Position::at(record.begins_at), crate::state::entry::Tally::default()),
                 });
-            } else {
-                lane.tracks.remove(&id);
+            } else if let Some(mut track) = lane.tracks.remove(&id) {
+                // Answers that still come find nothing: the room is given back now.
+                lane.weight = lane.weight.saturating_sub(track.forget_under_way());
+                lane.by_delivery.retain(|_, stream| *stream != id);
             }
         }
         if !switches.is_empty() {

@@ -258,7 +258,7 @@ impl Engine {
         let left: Vec<StreamId> = self
             .streams
             .values()
-            .filter(|s| s.source == index && !s.finished && !s.active)
+            .filter(|s| s.source == index && !s.finished && !s.is_busy())
             .filter(|s| model.streams.get(&s.id).is_some_and(|r| self.is_aside(s.id, r)))
             .map(|s| s.id)
             .collect();

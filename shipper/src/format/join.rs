@@ -208,9 +208,13 @@ impl<T: Known> Place<T> {
             self.free.push(slot);
             return None;
         }
-        if self.begun.len() >= 2 * MOST {
+        // Those that ended go before it would grow.
+        if self.begun.len() == self.begun.capacity() {
             let slots = &self.slots;
             self.begun.retain(|id| is_live(slots, *id));
+            if self.begun.len() > self.begun.capacity() / 2 {
+                self.begun.reserve(self.begun.capacity());
+            }
         }
         self.begun.push_back(id);
         self.call(name, id);

@@ -232,6 +232,11 @@ impl Stream {
         self.waits = Lanes::default();
     }
 
+    /// There may be something to read from it now: it is not only kept back for lanes that can't take more.
+    pub fn is_busy(&self) -> bool {
+        self.active && self.waits.is_empty()
+    }
+
     /// Its bytes can be read, or could be as soon as the file is opened.
     pub fn is_readable(&self) -> bool {
         self.file.is_some() || matches!(self.place, Place::At(_) | Place::Moved(_))
@@ -412,6 +417,10 @@ impl Stream {
             self.check_beginning(record, record.digest_end())?;
         }
         self.known = self.known.max(from + n as u64);
+        if self.compression == Compression::None {
+            // What was seen of it before it was found to be still itself is its own.
+            self.known = self.known.max(self.size);
+        }
         self.sure = Some(Instant::now());
         Ok(n)
     }
