@@ -1,7 +1,8 @@
 //! The loop that moves everything: finds files, reads, hands chunks to lanes, takes answers, and keeps the state.
 //!
 //! One thread owns all of it, so there are no locks and one order of events. It does no work of its own: each phase is a file.
-//! [`reconcile`] compares the folders with what is known, [`classify`] says which stream a file is, [`begin`] takes it up, [`pass`] reads and hands over,
+//! [`reconcile`] compares the folders with what is known, [`classify`] says which stream a file is, [`begin`] takes it up,
+//! [`pass`] reads and hands over,
 //! [`settle`] moves cursors, [`ending`] ends streams, [`rotate`] makes archives of live files,
 //! [`retain`] removes what is no longer kept, [`protect`] keeps the file system's attributes on it, [`switches`] and [`reload`] change what may pass and what there is,
 //! [`report`] says how it is.
@@ -18,6 +19,7 @@ mod line;
 mod pass;
 mod protect;
 mod recall;
+mod recent;
 mod reconcile;
 mod reload;
 pub mod report;
@@ -34,21 +36,24 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::lane::kill_switch::Switch;
+use crate::lane::set::Lanes;
 use crate::lane::track::Tracks;
 use crate::lane::{Delivery, Gate, Outlet, Settlement};
-use crate::plan::{Notice, Plan, SinkKind, SinkPlan};
+use crate::plan::{Notice, Plan, SinkPlan};
 use crate::rotate::worker::Done;
 use crate::sink::file::archive::Listing;
 use crate::source::discover::Discovery;
 use crate::source::examine::Allowance;
 use crate::source::frame::Scratch;
-use crate::source::stream::{Lanes, Stream};
+use crate::source::stream::Stream;
 use crate::source::watch::{Hint, Watch};
 use crate::state::StreamId;
 use crate::state::entry::{FileKey, Kind, NodeRecord};
 use crate::state::store::Store;
 
 use report::Report;
+
+use recent::Recent;
 
 /// Time, given from outside so that tests can step through it.
 #[derive(Debug, Clone, Copy)]
@@ -145,10 +150,6 @@ pub const PULSE: Duration = Duration::from_millis(200);
 const SLICE: u64 = 8 << 20;
 /// Bytes read at a time.
 const READ: usize = 256 << 10;
-/// Bytes under way to a sink on this machine, at most: it answers within milliseconds, and more would only wait.
-const LOCAL: usize = 16 << 20;
-/// Streams for which what unpacks their files is kept, so that it need not begin anew for each chunk.
-const UNPACKING: usize = 16;
 
 /// What a turn of the engine did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,10 +187,10 @@ pub struct Engine {
     undelivered: Vec<(u32, Delivery)>,
     /// Lanes that may be able to take more since it was last looked.
     freed: Lanes,
-    /// Streams that keep what unpacks their files, the one that was read last at the end.
-    unpacking: VecDeque<StreamId>,
-    /// Streams that keep what reading needs, the one that was read last at the end; as many as files may be open.
-    warm: VecDeque<StreamId>,
+    /// Streams that keep what unpacks their files.
+    unpacking: Recent,
+    /// Streams that keep what reading needs; as many as files may be open.
+    warm: Recent,
     buffer: Vec<u8>,
     scratch: Scratch,
     reconciled: Option<Instant>,
@@ -292,8 +293,8 @@ impl Engine {
             waiting: VecDeque::new(),
             undelivered: Vec::new(),
             freed: Lanes::ALL,
-            unpacking: VecDeque::new(),
-            warm: VecDeque::new(),
+            unpacking: Recent::default(),
+            warm: Recent::default(),
             buffer: vec![0; READ],
             scratch: Scratch::default(),
             reconciled: None,
@@ -502,16 +503,6 @@ impl Engine {
 }
 
 impl Lane {
-    /// Bytes that may be under way for this lane: its share of what all may have, and for a sink on this machine no more than keeps it
-    /// busy while it syncs.
-    fn window(&self, in_flight: usize, lanes: usize) -> usize {
-        let most = match self.plan.kind {
-            SinkKind::File(_) | SinkKind::Stdout => LOCAL,
-            _ => usize::MAX,
-        };
-        (in_flight / lanes.max(1)).min(most).max(READ / 4)
-    }
-
     fn deliver(&mut self, stream: StreamId, chunk: &Arc<crate::lane::chunk::Chunk>, source: &Gate) -> Delivery {
         self.next_delivery += 1;
         let delivery = Delivery::new(self.number, self.next_delivery, Arc::clone(chunk), &self.gate, source);

@@ -1,10 +1,12 @@
 //! Who gets what, and how far.
 //!
 //! A lane is one sink with a cursor for each stream. The engine hands [`chunk`]s to the lanes that stand at the same place;
-//! [`track`] turns what the sink answers, in whatever order, into cursors; [`kill_switch`] decides what may pass at all.
+//! [`track`] turns what the sink answers, in whatever order, into cursors; [`kill_switch`] decides what may pass at all; a
+//! [`set`] of lanes is what a stream waits for.
 
 pub mod chunk;
 pub mod kill_switch;
+pub mod set;
 pub mod track;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -21,6 +21,8 @@ use waybill_tests::writer::{Live, Shell};
 
 /// Enough for the journal, the logs and their archives, and soon full.
 const SIZE: u64 = 64 << 20;
+/// A live file is rotated as soon as it is larger.
+const SMALL: &str = "64Ki";
 
 /// The log, its archives, the state and a sink's file are on the disk; another sink, which is judged, is elsewhere like a server.
 fn policy(room: &Room, rotation: Value) -> Policy {
@@ -41,7 +43,7 @@ fn local(room: &Room) -> PathBuf {
 
 /// A scene on a disk of its own, whose log is rotated as often as possible; it is skipped where that cannot be made.
 fn on_disk(name: &str, test: impl FnOnce(&Disk, &mut Scene<'_>) -> Result<()>) -> Result<()> {
-    on_disk_rotated(name, |_| Ok(collapse("64Ki")), test)
+    on_disk_rotated(name, |_| Ok(collapse(SMALL)), test)
 }
 
 fn collapse(max_size: &str) -> Value {
@@ -115,18 +117,19 @@ fn steps() -> Vec<&'static str> {
     [&fault::ARCHIVE[..], &fault::COLLAPSE, &fault::PRUNE, &fault::SINK].concat()
 }
 
+fn power_goes_at(step: &str, rotation: impl FnOnce(&Room) -> Result<Value>) -> Result<()> {
+    on_disk_rotated(&format!("power-{step}"), rotation, |disk, scene| {
+        let mut live = scene.create("app.log")?;
+        halt_at(scene, &mut live, step, 2)?;
+        without_power(disk, scene, &mut live)?;
+        scene.start()?;
+        goes_on(scene, &mut live)
+    })
+}
+
 #[test]
 fn power_that_goes_at_a_step_costs_nothing() -> Result<()> {
-    for step in steps() {
-        on_disk(&format!("power-{step}"), |disk, scene| {
-            let mut live = scene.create("app.log")?;
-            halt_at(scene, &mut live, step, 2)?;
-            without_power(disk, scene, &mut live)?;
-            scene.start()?;
-            goes_on(scene, &mut live)
-        })?;
-    }
-    Ok(())
+    steps().into_iter().try_for_each(|step| power_goes_at(step, |_| Ok(collapse(SMALL))))
 }
 
 /// The signal goes to a program that takes it; the log's writer is the test, which sees for itself that its log has another name.
@@ -134,18 +137,11 @@ fn power_that_goes_at_a_step_costs_nothing() -> Result<()> {
 fn power_that_goes_while_a_log_is_renamed_costs_nothing() -> Result<()> {
     for step in [&fault::RENAME[..], &fault::ARCHIVE, &fault::PRUNE].concat() {
         let mut signalled = None;
-        let rename = |room: &Room| {
+        power_goes_at(step, |room| {
             let shell = Shell::start(room.path(), &room.path().join("elsewhere/shell.log"), "true", "0.5")?;
             let reopen = json!({"type": "Signal", "signal": "USR1", "process": {"executable": shell.program}});
             signalled = Some(shell);
-            Ok(json!({"mode": "Rename", "maxSize": "64Ki", "compression": "Zstd", "reopen": reopen}))
-        };
-        on_disk_rotated(&format!("power-{step}"), rename, |disk, scene| {
-            let mut live = scene.create("app.log")?;
-            halt_at(scene, &mut live, step, 2)?;
-            without_power(disk, scene, &mut live)?;
-            scene.start()?;
-            goes_on(scene, &mut live)
+            Ok(json!({"mode": "Rename", "maxSize": SMALL, "compression": "Zstd", "reopen": reopen}))
         })?;
     }
     Ok(())

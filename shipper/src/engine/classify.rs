@@ -403,9 +403,8 @@ impl Engine {
             Ok(None) => {}
             Err(error) => tracing::warn!(stream = %id, %error, "failed to look at an open file"),
         }
-        let Some(stream) = self.streams.get_mut(&id) else { return };
-        if stream.is_open() && matches!(stream.verify(&record), Err(crate::source::stream::ReadError::StartedOver)) {
-            self.started_over(id, now);
+        if self.streams.get(&id).is_some_and(Stream::is_open) {
+            self.compare(id, &record, now);
         }
     }
 

@@ -11,14 +11,15 @@ use std::time::{Duration, Instant};
 use crate::format::{self, Envelope as FrameEnvelope, Frame, StreamInfo, record_hash};
 use crate::lane::chunk::Chunk;
 use crate::lane::kill_switch::{self, Effect};
-use crate::plan::Encoding;
+use crate::lane::set::Lanes;
+use crate::plan::{Encoding, SinkKind};
 use crate::source::frame::frame;
 use crate::source::kubernetes;
-use crate::source::stream::{Lanes, ReadError, Stream, bytes_path};
+use crate::source::stream::{ReadError, Stream, bytes_path};
 use crate::state::StreamId;
 use crate::state::entry::{CursorRecord, Kind, Position, StreamRecord};
 
-use super::{Engine, Now, READ, UNPACKING};
+use super::{Engine, Lane, Now, READ};
 
 /// Bytes that one turn may read, so that answers and switches are heard in between; a chunk counts as at least `SMALL`.
 const TURN: usize = 16 * READ;
@@ -30,6 +31,10 @@ const FULL: usize = 2 * READ;
 const LAST: usize = 32 << 10;
 /// Bytes that are read at a time at least, if there are so many.
 const LEAST: usize = 64 << 10;
+/// Bytes under way to a sink on this machine, at most: it answers within milliseconds, and more would only wait.
+const LOCAL: usize = 16 << 20;
+/// Streams for which what unpacks their files is kept, so that it need not begin anew for each chunk; one for each source, if that is more.
+const UNPACKING: usize = 16;
 /// Chunks for one stream before another source has its turn, if there is one.
 const CHUNKS_EACH: usize = 8;
 
@@ -167,40 +172,33 @@ impl Engine {
         if blocked { Step::Blocked((!unread).then_some(others)) } else { Step::Drained }
     }
 
+    /// Whether as much is under way for a lane as may be: its share of what all may have, and for a sink on this machine no more than
+    /// keeps it busy while it syncs.
+    fn is_full(&self, lane: &Lane) -> bool {
+        let most = match lane.plan.kind {
+            SinkKind::File(_) | SinkKind::Stdout => LOCAL,
+            _ => usize::MAX,
+        };
+        lane.weight >= (self.plan.limits.in_flight / self.lanes.len().max(1)).min(most).max(READ / 4)
+    }
+
     /// The lanes that can take more.
     fn with_room(&self) -> Lanes {
-        let in_flight = self.plan.limits.in_flight;
-        let lanes = self.lanes.iter().enumerate();
-        let able = lanes.filter(|(_, l)| l.outlet.is_some() && l.weight < l.window(in_flight, self.lanes.len()));
+        let able = self.lanes.iter().enumerate().filter(|(_, lane)| lane.outlet.is_some() && !self.is_full(lane));
         able.fold(Lanes::default(), |all, (index, _)| all.and(Lanes::one(index)))
     }
 
-    /// What reading needs is kept for the streams that were read last.
-    fn note_reading(&mut self, id: StreamId) {
-        if self.warm.back() == Some(&id) {
-            return;
-        }
-        self.warm.retain(|other| *other != id);
-        self.warm.push_back(id);
-        if self.warm.len() > self.plan.limits.open_files
-            && let Some(oldest) = self.warm.pop_front()
-            && let Some(stream) = self.streams.get_mut(&oldest)
-        {
+    /// A stream keeps what reading and unpacking need, also while it waits for a lane, unless too many others were read since.
+    fn note_reading(&mut self, id: StreamId, from: u64) {
+        let cold = self.warm.note(id, self.plan.limits.open_files);
+        if let Some(stream) = cold.and_then(|cold| self.streams.get_mut(&cold)) {
             stream.rest();
         }
-    }
-
-    /// A stream that waits for a lane keeps what unpacks its file, unless too many others came after it.
-    fn note_unpacking(&mut self, id: StreamId, from: u64) {
-        if !self.streams.get(&id).is_some_and(|s| s.unpacks(from)) || self.unpacking.back() == Some(&id) {
+        if !self.streams.get(&id).is_some_and(|s| s.unpacks(from)) {
             return;
         }
-        self.unpacking.retain(|other| *other != id);
-        self.unpacking.push_back(id);
-        if self.unpacking.len() > UNPACKING.max(self.plan.sources.len())
-            && let Some(oldest) = self.unpacking.pop_front()
-            && let Some(stream) = self.streams.get_mut(&oldest)
-        {
+        let closed = self.unpacking.note(id, UNPACKING.max(self.plan.sources.len()));
+        if let Some(stream) = closed.and_then(|closed| self.streams.get_mut(&closed)) {
             stream.stop_unpacking();
         }
     }
@@ -222,10 +220,9 @@ impl Engine {
         self.hot.insert(id);
     }
 
-    /// The lanes that can take something of a stream, by where they stand, the farthest first; and whether there are others that
-    /// cannot at the moment.
+    /// The lanes that can take something of a stream, by where they stand, the farthest first; and the others, that cannot at
+    /// the moment.
     fn groups(&self, id: StreamId, source: &str) -> (Vec<Group>, Lanes) {
-        let in_flight = self.plan.limits.in_flight;
         let mut groups: Vec<Group> = Vec::new();
         let mut others = Lanes::default();
         for (index, lane) in self.lanes.iter().enumerate() {
@@ -240,11 +237,7 @@ impl Engine {
                 || self.is_recalled(lane.number, id)
                 || effect == Effect::Hold
                 || (effect == Effect::Discard && discard.is_none());
-            let full = if discard.is_some() {
-                track.under_way() > 0
-            } else {
-                lane.weight >= lane.window(in_flight, self.lanes.len())
-            };
+            let full = if discard.is_some() { track.under_way() > 0 } else { self.is_full(lane) };
             if held || full {
                 others = others.and(Lanes::one(index));
                 continue;
@@ -273,8 +266,7 @@ impl Engine {
         if !archived {
             self.open(id)?;
         }
-        self.note_unpacking(id, from);
-        self.note_reading(id);
+        self.note_reading(id, from);
         if group.discard.is_none() {
             self.prepare_encoder(id, record, group.at, !archived, now)?;
         }

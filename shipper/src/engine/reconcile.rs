@@ -9,7 +9,7 @@ use crate::source::discover::{self, Found};
 use crate::source::root::{FileKind, Look};
 use crate::source::stream::{Place, ReadError, Stream, path_bytes};
 use crate::state::StreamId;
-use crate::state::entry::{FileKey, Kind};
+use crate::state::entry::{FileKey, Kind, StreamRecord};
 use crate::state::ledger::Action;
 
 use super::succession::Rank;
@@ -115,10 +115,15 @@ impl Engine {
             if self.open(id).is_err() {
                 continue;
             }
-            let Some(stream) = self.streams.get_mut(&id) else { continue };
-            if matches!(stream.verify(&record), Err(ReadError::StartedOver)) {
-                self.started_over(id, now);
-            }
+            self.compare(id, &record, now);
+        }
+    }
+
+    /// Compares an open file with what its stream knows of it.
+    pub(super) fn compare(&mut self, id: StreamId, record: &StreamRecord, now: Now) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        if matches!(stream.verify(record), Err(ReadError::StartedOver)) {
+            self.started_over(id, now);
         }
     }
 

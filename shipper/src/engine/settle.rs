@@ -1,7 +1,7 @@
 //! Takes in what sinks answer.
 
+use crate::lane::set::Lanes;
 use crate::lane::{Fate, RecordFate, Settlement};
-use crate::source::stream::Lanes;
 use crate::state::StreamId;
 
 use super::{CURSOR_COMMIT, Engine, Now};

@@ -85,7 +85,7 @@ impl Encoder {
     /// Begins to remember what stands before record `seq`: [`recall`](Self::recall) is given those lines.
     pub fn recall_before(&mut self, seq: u64) {
         match self.kind {
-            Kind::Sshd | Kind::Sudo => self.host_log.recall_before(seq),
+            Kind::Sshd | Kind::Sudo => self.host_log.open(seq),
             _ => self.softether.recall_before(seq),
         }
     }

@@ -13,31 +13,8 @@ use super::sshd::connection::{self, Known, Process};
 use super::time::Clock;
 use super::{pam, sshd, sudo, sudo_json, syslog};
 
-/// What is read again after a restart, in bytes: some hundred connections.
-const REACH: u64 = 256 * 1024;
-
 /// What was learnt from the lines of one stream.
-#[derive(Debug, Default)]
-pub(super) struct Context {
-    join: Join<Known>,
-}
-
-impl Context {
-    /// Goes to the place of a record.
-    pub(super) fn at(&mut self, seq: u64) {
-        self.join.at(seq);
-    }
-
-    /// How many bytes before a record may say whose process it comes from; 0 if they are known.
-    pub(super) fn reach(&self, seq: u64) -> u64 {
-        if self.join.knows(seq) { 0 } else { REACH }
-    }
-
-    /// Begins a place that ends before a record.
-    pub(super) fn recall_before(&mut self, seq: u64) {
-        self.join.open(seq);
-    }
-}
+pub(super) type Context = Join<Known>;
 
 /// Reads a line.
 pub(super) fn parse<'a>(
@@ -52,9 +29,8 @@ pub(super) fn parse<'a>(
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let header = read(record, line, kind, (clock, observed), scratch, detail);
     let Some(process) = served(line, &header) else { return };
-    connection::learn(&mut context.join, process, record, record.time.unwrap_or(observed));
-    let context: &'a Context = context;
-    connection::complete(record, &context.join, process, detail);
+    connection::learn(context, process, record, record.time.unwrap_or(observed));
+    connection::complete(record, context, process, detail);
 }
 
 /// The process of sshd that wrote a line, if its number tells it from others.

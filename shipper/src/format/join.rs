@@ -18,6 +18,8 @@ const PLACES: usize = 3;
 const GAP: u64 = 64;
 /// Longer values are not remembered.
 const LONGEST: usize = 256;
+/// What is read again after a restart, in bytes: some hundred connections.
+const REACH: u64 = 256 * 1024;
 
 /// What a format remembers of a connection.
 pub(super) trait Known: Default {
@@ -116,9 +118,9 @@ impl<T: Known> Join<T> {
         }
     }
 
-    /// Whether what stands before a record is known.
-    pub(super) fn knows(&self, seq: u64) -> bool {
-        self.places.iter().any(|place| place.is_before(seq))
+    /// How many bytes before a record are to be read for what it refers to; 0 if that is known.
+    pub(super) fn reach(&self, seq: u64) -> u64 {
+        if self.places.iter().any(|place| place.is_before(seq)) { 0 } else { REACH }
     }
 
     /// Begins a place of reading, at which nothing is known yet.

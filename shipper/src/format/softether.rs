@@ -31,8 +31,6 @@ mod text;
 
 /// How far into a line its date may begin.
 const PREFIX: usize = 160;
-/// What is read again after a restart, in bytes: some hundred connections.
-const REACH: u64 = 256 * 1024;
 
 /// What the records of one stream have in common, and what was learnt from them.
 #[derive(Debug)]
@@ -58,7 +56,7 @@ impl Context {
 
     /// How many bytes before a record may say what it refers to; 0 if they are known.
     pub(super) fn reach(&self, seq: u64) -> u64 {
-        if self.join.knows(seq) { 0 } else { REACH }
+        self.join.reach(seq)
     }
 
     /// Begins a place that ends before a record.
