@@ -107,9 +107,14 @@ impl InspectArgs {
 fn read(dir: &Path) -> Result<(Model, Opened), String> {
     let (state, opened) = store::read(dir).map_err(|error| error.to_string())?;
     if opened.fresh {
-        return Err(format!("there is no state in {}; --state-dir names the folder of one policy", dir.display()));
+        return Err(nothing_in(dir));
     }
     Ok((state, opened))
+}
+
+/// What to say of a folder that holds no state.
+fn nothing_in(dir: &Path) -> String {
+    format!("there is no state in {}; --state-dir names the folder of one policy", dir.display())
 }
 
 /// The only folder below `root`, if there is just one.

@@ -30,7 +30,7 @@ pub struct RepairArgs {}
 enum Error {
     #[error("the agent with process id {owner} has the state in {}; stop it first", dir.display())]
     Running { dir: PathBuf, owner: String },
-    #[error("there is no state in {}", .0.display())]
+    #[error("{}", super::nothing_in(.0))]
     Missing(PathBuf),
     #[error("failed to {what} {}: {source}", path.display())]
     Io { what: &'static str, path: PathBuf, source: std::io::Error },
