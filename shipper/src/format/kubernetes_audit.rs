@@ -35,7 +35,7 @@ struct Status<'a> {
 struct Annotated<'a> {
     /// The authoriser's decision.
     decision: Option<&'a [u8]>,
-    /// OpenShift's decision about a login, and who wanted to log in.
+    /// `OpenShift`'s decision about a login, and who wanted to log in.
     login: Option<&'a [u8]>,
     account: Option<&'a [u8]>,
 }
@@ -371,7 +371,7 @@ fn annotations<'a>(line: &'a [u8], value: &Value, waybill: &mut Object<'_>) -> A
     said
 }
 
-/// Who was let through and who was not: the authoriser's word, OpenShift's about a login (which it answers by sending the browser
+/// Who was let through and who was not: the authoriser's word, `OpenShift`'s about a login (which it answers by sending the browser
 /// elsewhere), admission's, then the answer's code. A request that was only received has none.
 fn outcome(stage: &[u8], said: &Annotated<'_>, status: &Status<'_>) -> Option<Outcome> {
     if said.decision == Some(b"forbid") {
