@@ -282,7 +282,7 @@ mod tests {
                 live: path_bytes(&dir.path().join("out/out.log")),
                 extent: Extent { path, ..Extent::default() },
                 size: 10,
-                made: 1,
+                made: Now::read().wall - 1_000_000_000 * (10 - number as i64),
                 phase: ArchiveRecord::THERE,
                 sink: "out".into(),
                 ..ArchiveRecord::default()
