@@ -21,7 +21,7 @@ const ALL: [&str; 9] = [
     "networkPolicy.metricsNamespaceLabels.team=monitoring",
 ];
 const LEAST: [&str; 6] = [
-    "agents.serviceAccountAnnotationKeys=[]",
+    "agents.serviceAccountAnnotationKeys=null",
     "agents.createNamespace=false",
     "admission.enabled=false",
     "podDisruptionBudget.enabled=false",
