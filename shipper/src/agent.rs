@@ -429,7 +429,7 @@ fn open_state(dir: &Path, machine: &str) -> Result<(OpenedState, Store, Sender<E
     })
     .map_err(Error::start("the state's writer"))?;
     let told = OpenedState { fresh: opened.fresh, torn: opened.torn, set_aside };
-    Ok((told, Store::new(model, committer), events, inbox))
+    Ok((told, Store::resume(model, &opened, committer), events, inbox))
 }
 
 fn start_watch(events: &Sender<Event>) -> Option<Watch> {

@@ -167,7 +167,7 @@ pub struct Engine {
     plan: Plan,
     discovery: Discovery,
     watch: Option<Watch>,
-    streams: HashMap<StreamId, Stream>,
+    streams: crate::table::Table<StreamId, Stream>,
     by_key: HashMap<FileKey, StreamId>,
     by_path: BTreeMap<PathBuf, FileKey>,
     by_lead: HashMap<u64, Vec<StreamId>>,
@@ -279,7 +279,7 @@ impl Engine {
             },
             discovery: Discovery::new(Vec::new(), &[], Vec::new(), Vec::new()),
             watch,
-            streams: HashMap::new(),
+            streams: crate::table::Table::default(),
             by_key: HashMap::new(),
             by_path: BTreeMap::new(),
             by_lead: HashMap::new(),
@@ -508,7 +508,7 @@ impl Lane {
         let delivery = Delivery::new(self.number, self.next_delivery, Arc::clone(chunk), &self.gate, source);
         self.weight += chunk.weight();
         self.by_delivery.insert(delivery.id, stream);
-        self.tracks.entry(stream).or_default().sent(delivery.id, chunk);
+        self.tracks.get_or_insert_with(stream, crate::lane::track::Track::default).sent(delivery.id, chunk);
         delivery
     }
 }

@@ -16,3 +16,4 @@ pub mod rotate;
 pub mod sink;
 pub mod source;
 pub mod state;
+pub mod table;

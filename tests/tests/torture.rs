@@ -101,7 +101,13 @@ fn violence(name: &str, mut kinds: Vec<Kind>) -> Result<()> {
             }))
         })
         .or_else(|late| {
-            println!("{late}; the oracle says which");
+            println!("{late}; not all has come of:");
+            for book in &books {
+                let here = book.incarnations.iter().enumerate().filter(|(_, file)| file.gone.is_none());
+                for (at, file) in here.filter(|(at, _)| !stage.watch.has(book, &[*at])) {
+                    println!("  {} incarnation {at}, {} bytes, begun as {}", book.name, file.size, file.path.display());
+                }
+            }
             Ok::<_, anyhow::Error>(())
         })?;
         agent.stop()?;

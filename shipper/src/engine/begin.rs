@@ -149,7 +149,7 @@ impl Engine {
         record.ended = 0;
         record.sealed = false;
         let compressed = candidate.compression != Compression::None;
-        let stream = self.streams.entry(id).or_insert_with(|| Stream::new(&record, id, now.mono));
+        let stream = self.streams.get_or_insert_with(id, || Stream::new(&record, id, now.mono));
         let before = stream.key;
         stream.key = look.key;
         stream.place = Place::At(path.to_owned());

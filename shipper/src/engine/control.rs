@@ -86,7 +86,7 @@ impl Engine {
         let known = self.store.model().cursors.contains_key(&(number, id));
         self.any_moved = true;
         let lane = self.lane_mut(number)?;
-        let track = lane.tracks.entry(id).or_insert_with(Track::default);
+        let track = lane.tracks.get_or_insert_with(id, Track::default);
         if track.sent.seq < first.seq && track.under_way() == 0 {
             if known {
                 track.lose(first, 0);

@@ -138,6 +138,9 @@ impl Engine {
         let mut unread = false;
         let stops: Vec<u64> = self.lanes.iter().filter_map(|l| l.tracks.get(&id)).map(|t| t.sent.offset).collect();
         for group in groups {
+            if self.streams.get(&id).is_some_and(|s| s.is_used_up(&group.at)) {
+                continue;
+            }
             // Up to where the next lane stands, whether it can take anything or not.
             let stop = stops.iter().copied().filter(|o| *o > group.at.offset).min();
             let frontier = Some(record.frontier.offset).filter(|at| *at > group.at.offset);
@@ -441,7 +444,7 @@ impl Engine {
         for number in &group.lanes {
             let Some(lane) = self.lanes.iter_mut().find(|l| l.number == *number) else { continue };
             if silent {
-                let track = lane.tracks.entry(id).or_default();
+                let track = lane.tracks.get_or_insert_with(id, crate::lane::track::Track::default);
                 lane.weight += chunk.weight();
                 let effect = track.passed_over(&chunk);
                 self.moved.insert((*number, id));

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::source::decompress::Compression;
 use crate::source::discover::{self, Found};
 use crate::source::root::{FileKind, Look};
 use crate::source::stream::{Place, ReadError, Stream, path_bytes};
@@ -66,6 +67,7 @@ impl Engine {
             self.order_joining(&mut looks);
             for (_, path) in looks {
                 self.observe(&path, &mut displaced, now);
+                self.store.flush_if_large();
             }
         }
         let relook: Vec<PathBuf> = self.relook.drain().collect();
@@ -131,6 +133,7 @@ impl Engine {
     fn meet_in_line(&mut self, displaced: &mut Vec<(FileKey, PathBuf)>, now: Now) {
         while !self.allowance.is_used_up() {
             let Some(path) = self.line.next() else { return };
+            self.store.flush_if_large();
             if let Some((found, look)) = self.look_at(&path, displaced, now) {
                 self.classify(&path, &found, &look, now);
             } else if let Some(key) = self.by_path.get(&path) {
@@ -238,8 +241,20 @@ impl Engine {
         let frontier = record.frontier.offset;
         let joined = if record.is_joined() { record.joined_len } else { 0 };
         let Some(stream) = self.streams.get_mut(&id) else { return };
+        if stream.compression != Compression::None {
+            // Its size on disk says nothing of what it holds.
+            if look.modified == stream.modified {
+                stream.sure.get_or_insert(now.mono);
+            } else {
+                stream.modified = look.modified;
+                stream.sure = None;
+                stream.wake();
+                self.stuck = false;
+            }
+            return;
+        }
         // While it may be cut, its size says nothing; it is looked at again at once.
-        if stream.compression != crate::source::decompress::Compression::None || stream.cutting {
+        if stream.cutting {
             return;
         }
         let size = stream.base + look.size + joined;

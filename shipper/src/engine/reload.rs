@@ -138,9 +138,9 @@ impl Engine {
             if old.as_ref() != Some(&record) {
                 self.store.put(Kind::LanePut(record));
             }
-            let mut tracks = Tracks::new();
+            let mut tracks = Tracks::default();
             let control = self.control_id();
-            for ((lane, id), cursor) in &self.store.model().cursors {
+            for ((lane, id), cursor) in self.store.model().cursors.iter() {
                 if *lane == number && (self.streams.contains_key(id) || *id == control) {
                     tracks.insert(*id, Track::resume(cursor.position, cursor.tally));
                 }
@@ -173,7 +173,7 @@ impl Engine {
     fn remove_lane(&mut self, lane: &Lane, now: Now) {
         lane.gate.shut();
         let mut pending = 0;
-        for (id, track) in &lane.tracks {
+        for (id, track) in lane.tracks.iter() {
             if let (Some(stream), Some(record)) = (self.streams.get(id), self.store.model().streams.get(id)) {
                 pending += stream.size.saturating_sub(record.begins_at).saturating_sub(track.tally.settled());
             }
@@ -184,7 +184,7 @@ impl Engine {
             lane.plan.name
         );
         self.store.enter(now.wall, Action::Abandoned, message, &fields);
-        for (id, track) in &lane.tracks {
+        for (id, track) in lane.tracks.iter() {
             let discard =
                 self.store.model().cursors.get(&(lane.number, *id)).map(|c| c.discard.clone()).unwrap_or_default();
             self.store.put(Kind::CursorPut(crate::state::entry::CursorRecord {
@@ -274,7 +274,7 @@ impl Engine {
             if lane.plan.takes(&record.source) {
                 let cursor = self.store.model().cursors.get(&(lane.number, id));
                 let late = record.frontier.offset > record.begins_at;
-                lane.tracks.entry(id).or_insert_with(|| match cursor {
+                lane.tracks.get_or_insert_with(id, || match cursor {
                     Some(cursor) => Track::resume(cursor.position, cursor.tally),
                     None if start_now && late => {
                         let mut track =

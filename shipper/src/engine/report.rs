@@ -385,7 +385,7 @@ impl Engine {
         report.rotations = self.plan.sources.iter().map(|s| self.report_rotation(s)).collect();
         report.age_paused_seconds = self.age_pause(now).map_or(0.0, |left| left.as_secs_f64());
         report.lanes = self.lanes.iter().map(|l| self.report_lane(l, now)).collect();
-        for (id, stream) in &self.streams {
+        for (id, stream) in self.streams.iter() {
             let Some(record) = model.streams.get(id) else { continue };
             report.streams.push(StreamReport {
                 id: id.to_string(),
@@ -434,7 +434,7 @@ impl Engine {
             tally.acknowledged.records + tally.dropped.records + tally.refused.records + tally.lost.records;
         let control = self.control_id();
         let mut oldest = None;
-        for (id, track) in &lane.tracks {
+        for (id, track) in lane.tracks.iter() {
             tally.add(track.tally);
             if *id == control {
                 seen += model.ledger_offset;
@@ -449,7 +449,7 @@ impl Engine {
             }
         }
         // Streams that ended lately: everything of them is settled, and their totals are not closed yet.
-        for ((number, id), cursor) in &model.cursors {
+        for ((number, id), cursor) in model.cursors.iter() {
             if *number == lane.number && !lane.tracks.contains_key(id) {
                 tally.add(cursor.tally);
                 seen += cursor.tally.settled();

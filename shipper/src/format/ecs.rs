@@ -224,7 +224,7 @@ fn objects(out: &mut Vec<u8>, record: &Record<'_>) {
             Shape::Arguments => list(out, value.split(|byte| *byte == 0)),
             Shape::Mac => mac(out, value),
             Shape::IpList => {
-                let addresses = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+                let addresses = value.split(|byte| matches!(byte, b',' | b' ' | b'[' | b']'));
                 list(out, addresses.filter(|address| address::Version::of(address).is_some()));
             }
         }

@@ -135,6 +135,9 @@ impl Encoder {
                 let clock = (&mut self.clock, frame.observed);
                 v2ray::parse(&mut record, line, &self.outbounds, clock, &mut self.detail);
                 self.forgery.check(&mut record, line, frame.seq);
+                if self.kind == Kind::V2RayError {
+                    v2ray::keep(&mut record, line, &mut self.clock);
+                }
                 self.usage.check(&record, &mut self.fan_out, &mut self.detail);
             }
             Kind::SoftEtherServer | Kind::SoftEtherSecurity | Kind::SoftEtherPacket if whole => {

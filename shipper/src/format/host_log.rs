@@ -11,7 +11,7 @@ use super::record::{Field, Record, Side};
 use super::settings::Kind;
 use super::sshd::connection::{self, Known, Process};
 use super::time::Clock;
-use super::{pam, sshd, sudo, sudo_json, syslog};
+use super::{pam, peer, sshd, sudo, sudo_json, syslog};
 
 /// What was learnt from the lines of one stream.
 pub(super) type Context = Join<Known>;
@@ -122,6 +122,7 @@ fn read<'a>(
             record.dataset = "su";
             sudo::parse_su(record, message, detail)
         }
+        b"unix_chkpwd" => pam::helper(record, message.trim_ascii(), detail),
         b"internal-sftp" | b"sftp-server" => {
             record.dataset = "sshd";
             sshd::parse(record, message, scratch, detail)
@@ -161,6 +162,9 @@ fn base_name(program: &[u8]) -> &[u8] {
 
 /// Sets the destination of a connection.
 pub(super) fn destination<'a>(record: &mut Record<'a>, host: &'a [u8], port: Option<&'a [u8]>) {
+    if host == peer::UNKNOWN {
+        return;
+    }
     let endpoint = Endpoint { transport: None, host, port, version: Version::of(host) };
     record.endpoint(Side::Destination, &endpoint);
 }

@@ -15,6 +15,7 @@ use super::scan::{Type, Value};
 use super::settings::Outcome::{self, Allow, Deny, Error};
 use super::time::rfc3339;
 
+mod admission;
 mod hosted;
 
 /// So many groups, claimed addresses and annotations of one request are taken.
@@ -25,6 +26,18 @@ const MOST: usize = 64;
 struct Status<'a> {
     code: Option<&'a [u8]>,
     failed: bool,
+    /// Still escaped.
+    message: &'a [u8],
+}
+
+/// What the annotations say that decides something.
+#[derive(Default)]
+struct Annotated<'a> {
+    /// The authoriser's decision.
+    decision: Option<&'a [u8]>,
+    /// `OpenShift`'s decision about a login, and who wanted to log in.
+    login: Option<&'a [u8]>,
+    account: Option<&'a [u8]>,
 }
 
 /// Reads a line.
@@ -125,9 +138,16 @@ fn event<'a>(
     }
     orchestrator(record, line, object(members, b"objectRef"), objects);
     let status = object(members, b"responseStatus").map(|value| status(record, line, &value)).unwrap_or_default();
-    let decision = object(members, b"annotations").and_then(|value| annotations(line, &value, &mut waybill));
-    record.outcome = outcome(stage, decision, &status);
-    if record.outcome == Some(Deny) && decision == Some(b"forbid") {
+    let said = object(members, b"annotations").map(|value| annotations(line, &value, &mut waybill)).unwrap_or_default();
+    record.outcome = outcome(stage, &said, &status);
+    if said.login.is_some() {
+        record.category = "\"authentication\"";
+        let nobody = matches!(record.get(Field::UserName), None | Some(b"" | b"system:anonymous"));
+        if let Some(account) = said.account.filter(|account| nobody && !account.is_empty()) {
+            record.set(Field::UserName, account);
+        }
+    }
+    if record.outcome == Some(Deny) && said.decision == Some(b"forbid") {
         record.category = "\"authentication\",\"configuration\"";
     }
     let changes = matches!(verb, b"create" | b"update" | b"patch" | b"delete" | b"deletecollection");
@@ -319,40 +339,51 @@ fn status<'a>(record: &mut Record<'a>, line: &'a [u8], value: &Value) -> Status<
             }
             (b"status", Type::String) => status.failed = member.inner(line) == b"Failure",
             (b"reason", Type::String) => record.set(Field::EventReason, member.inner(line)),
-            (b"message", Type::String) => record.set(Field::ErrorMessage, member.inner(line)),
+            (b"message", Type::String) => {
+                status.message = member.inner(line);
+                record.set(Field::ErrorMessage, status.message);
+            }
             _ => {}
         }
     }
     status
 }
 
-/// Keeps the annotations; answers the authoriser's decision.
-fn annotations<'a>(line: &'a [u8], value: &Value, waybill: &mut Object<'_>) -> Option<&'a [u8]> {
-    let (mut decision, mut reason) = (None, None);
+/// Keeps the annotations; answers what they decide.
+fn annotations<'a>(line: &'a [u8], value: &Value, waybill: &mut Object<'_>) -> Annotated<'a> {
+    let (mut said, mut reason) = (Annotated::default(), None);
     for (name, member) in pairs(line, value.span.start) {
         let Some(text) = string_of(line, &member) else { continue };
         match &line[name] {
-            b"authorization.k8s.io/decision" => decision = Some(text),
+            b"authorization.k8s.io/decision" => said.decision = Some(text),
+            b"authentication.openshift.io/decision" => said.login = Some(text),
+            b"authentication.openshift.io/username" => said.account = Some(text),
             b"authorization.k8s.io/reason" => reason = Some(text),
             _ => {}
         }
     }
-    for (name, text) in [("authorization", decision), ("authorization_reason", reason)] {
+    for (name, text) in [("authorization", said.decision), ("authorization_reason", reason)] {
         if let Some(text) = text.filter(|text| !text.is_empty()) {
             inner(waybill.value(name), text);
         }
     }
     named_values(waybill.value("annotations"), line, value);
-    decision
+    said
 }
 
-/// Who was let through and who was not: the authoriser's word, then the answer's code. A request that was only received has none.
-fn outcome(stage: &[u8], decision: Option<&[u8]>, status: &Status<'_>) -> Option<Outcome> {
-    if decision == Some(b"forbid") {
+/// Who was let through and who was not: the authoriser's word, `OpenShift`'s about a login (which it answers by sending the browser
+/// elsewhere), admission's, then the answer's code. A request that was only received has none.
+fn outcome(stage: &[u8], said: &Annotated<'_>, status: &Status<'_>) -> Option<Outcome> {
+    if said.decision == Some(b"forbid") {
         return Some(Deny);
     }
     if stage == b"RequestReceived" {
         return None;
+    }
+    match said.login {
+        Some(b"deny") => return Some(Deny),
+        Some(b"error") => return Some(Error),
+        _ => {}
     }
     if stage == b"Panic" {
         return Some(Error);
@@ -360,9 +391,10 @@ fn outcome(stage: &[u8], decision: Option<&[u8]>, status: &Status<'_>) -> Option
     match status.code {
         Some(b"401" | b"403") => Some(Deny),
         Some([b'1' | b'2' | b'3', _, _]) => Some(Allow),
+        Some([b'4', _, _]) if admission::refused(status.message) => Some(Deny),
         Some(_) => Some(Error),
         None if status.failed => Some(Error),
-        None if decision == Some(b"allow") => Some(Allow),
+        None if said.decision == Some(b"allow") => Some(Allow),
         None => None,
     }
 }

@@ -14,7 +14,7 @@ use super::address::Version;
 use super::object::Object;
 use super::peer::source;
 use super::record::{Field, Record};
-use super::settings::Outcome::{Allow, Deny, Error, Success};
+use super::settings::Outcome::{Deny, Error, Success};
 use super::syslog;
 use super::time::{Clock, epoch};
 pub(super) use assembly::Assembly;
@@ -33,6 +33,8 @@ mod integrity;
 mod packet;
 mod socket;
 mod types;
+mod user;
+mod verdict;
 
 /// What stands before the fields.
 struct Head<'a> {
@@ -210,7 +212,9 @@ pub(super) fn parse<'a>(
         stamp.write(scratch);
         found.set(Key::EventId, Text::Scratch(0, scratch.len()));
     }
-    let (main, enriched) = divide(head.fields);
+    // ausearch prints the time in words where it puts names in the place of numbers.
+    let interpreted = head.stamp.as_ref().is_none_or(|stamp| stamp.text.is_none());
+    let (main, enriched) = divide(head.fields, interpreted);
     let mut waybill = Object::member_after(detail, "audit");
     if let Some(node) = head.node {
         waybill.text("node", node);
@@ -240,7 +244,8 @@ pub(super) fn parse<'a>(
     if main.trim_ascii_start().starts_with(b"avc:")
         || found.get(Key::Nested, scratch).is_some_and(|text| text.starts_with(b"avc:"))
     {
-        decision(record, found.get(Key::Nested, scratch).unwrap_or(main));
+        let permissive = found.get(Key::Permissive, scratch) == Some(b"1");
+        verdict::decision(record, found.get(Key::Nested, scratch).unwrap_or(main), permissive);
     } else if kind.is_some_and(|kind| matches!(kind.number, 1005 | 1121 | 1107))
         && let Some(text) = found.get(Key::Nested, scratch)
     {
@@ -313,7 +318,7 @@ fn assemble(
         1300 => {
             event.call = true;
             event.success = found.get(Key::Success, scratch).map(|text| text == b"yes");
-            event.denied = found.get(Key::Exit, scratch).is_some_and(is_refusal);
+            event.denied = found.get(Key::Exit, scratch).is_some_and(verdict::is_refusal);
         }
         1325 => {
             event.firewall += 1;
@@ -376,11 +381,6 @@ fn close(
     }
 }
 
-/// `-13` and `-1`, or their names in lines that a tool has interpreted: EACCES, EPERM.
-fn is_refusal(exit: &[u8]) -> bool {
-    matches!(exit, b"-13" | b"-1") || exit.starts_with(b"EACCES") || exit.starts_with(b"EPERM")
-}
-
 /// Sets the fields of the record.
 fn fill<'a>(record: &mut Record<'a>, kind: Option<&Type>, found: &Found<'a>, scratch: &'a [u8]) {
     for (key, field) in found::FIELDS {
@@ -388,7 +388,7 @@ fn fill<'a>(record: &mut Record<'a>, kind: Option<&Type>, found: &Found<'a>, scr
             record.set_checked(field, text);
         }
     }
-    user(record, kind, found, scratch);
+    user::fill(record, kind, found, scratch);
     if let Some(arguments) = found.get(Key::Arguments, scratch) {
         record.set(Field::ProcessArgs, arguments.strip_prefix(b"\0").unwrap_or(arguments));
     }
@@ -402,6 +402,13 @@ fn fill<'a>(record: &mut Record<'a>, kind: Option<&Type>, found: &Found<'a>, scr
             source(record, host, port);
         }
     }
+    if kind.is_some_and(|kind| kind.number == 1324)
+        && let (Some(from), Some(to)) = (found.get(Key::Saddr, scratch), found.get(Key::DestinationAddress, scratch))
+    {
+        let port = |key: Key| found.get(key, scratch);
+        packet::ends(record, (from, port(Key::SourcePort)), (to, port(Key::DestinationPort)));
+        packet::transport(record, found.get(Key::Protocol, scratch));
+    }
     if let Some(address) = found.get(Key::SocketAddress, scratch) {
         let port = found.get(Key::SocketPort, scratch).filter(|port| super::address::is_port(port));
         if Version::of(address).is_some() {
@@ -410,92 +417,7 @@ fn fill<'a>(record: &mut Record<'a>, kind: Option<&Type>, found: &Found<'a>, scr
             record.set(Field::DestinationAddress, address);
         }
     }
-    result(record, kind, found, scratch);
-}
-
-/// Who did it: the login uid, which stays with a person through su and sudo; what he ran as is the effective one.
-fn user<'a>(record: &mut Record<'a>, kind: Option<&Type>, found: &Found<'a>, scratch: &'a [u8]) {
-    let set = |id: &&[u8]| !matches!(*id, b"4294967295" | b"-1" | b"unset");
-    let login = found.get(Key::Auid, scratch).filter(set);
-    let own = found.get(Key::Uid, scratch);
-    let account = found.get(Key::Acct, scratch);
-    let managed = kind.is_some_and(|kind| kind.category == "\"iam\"");
-    if let (Some(account), None, false) = (account, login, managed) {
-        // Before anyone is logged in, the account is who he says he is.
-        record.set(Field::UserName, account);
-        if let Some(id) = found.get(Key::Id, scratch) {
-            record.set(Field::UserId, id);
-        }
-        return;
-    }
-    if let Some(id) = login.or(own) {
-        record.set(numbered(id, Field::UserId, Field::UserName), id);
-    }
-    let name = if login.is_some() { Key::LoginName } else { Key::UserName };
-    if let Some(name) = found.get(name, scratch).filter(|name| is_name(name)) {
-        record.set(Field::UserName, name);
-    }
-    if let Some(id) = found.get(Key::Euid, scratch).or(own.filter(|_| login.is_some())) {
-        record.set(numbered(id, Field::UserEffectiveId, Field::UserEffectiveName), id);
-    }
-    if let Some(account) = account {
-        record.set(Field::UserTargetName, account);
-    }
-}
-
-/// Where a user goes that is a number, or a name: `ausearch -i` prints the name in place of the number.
-fn numbered(user: &[u8], id: Field, name: Field) -> Field {
-    if user.iter().all(u8::is_ascii_digit) { id } else { name }
-}
-
-/// What `ENRICHED` prints for numbers without a name.
-fn is_name(name: &[u8]) -> bool {
-    name != b"unset" && !name.starts_with(b"unknown(")
-}
-
-fn result(record: &mut Record<'_>, kind: Option<&Type>, found: &Found<'_>, scratch: &[u8]) {
-    let decides = kind.is_some_and(|kind| kind.decides);
-    if let Some(success) = found.get(Key::Success, scratch) {
-        let refused = found.get(Key::Exit, scratch).is_some_and(is_refusal);
-        record.outcome = Some(match success {
-            b"yes" => Success,
-            _ if refused => Deny,
-            _ => Error,
-        });
-    } else if let Some(result) = found.get(Key::Result, scratch) {
-        record.outcome = match (result, decides) {
-            (b"success" | b"1" | b"yes", true) => Some(Allow),
-            (b"success" | b"1" | b"yes", false) => Some(Success),
-            (b"failed" | b"0" | b"no" | b"fail", true) => Some(Deny),
-            (b"failed" | b"0" | b"no" | b"fail", false) => Some(Error),
-            _ => None,
-        };
-    }
-    match found.get(Key::Apparmor, scratch) {
-        Some(b"DENIED") => record.outcome = Some(Deny),
-        Some(b"ALLOWED" | b"AUDIT") => record.outcome = Some(Allow),
-        _ => {}
-    }
-    match kind.map(|kind| kind.number) {
-        Some(1326) => record.outcome = Some(Deny),
-        Some(1701 | 1202 | 1209) => record.outcome = Some(Error),
-        _ => {}
-    }
-}
-
-/// `avc:  denied  { read } for …`
-fn decision<'a>(record: &mut Record<'a>, text: &'a [u8]) {
-    let head = &text[..text.len().min(64)];
-    if memchr::memmem::find(head, b" denied ").is_some() {
-        record.outcome = Some(Deny);
-    } else if memchr::memmem::find(head, b" granted ").is_some() {
-        record.outcome = Some(Allow);
-    }
-    if let Some((_, rest)) = super::sshd::split(text, b"{ ")
-        && let Some((permissions, _)) = super::sshd::split(rest, b" }")
-    {
-        record.set(Field::EventReason, permissions);
-    }
+    verdict::result(record, kind, found, scratch);
 }
 
 #[cfg(test)]

@@ -29,6 +29,9 @@ const ROWS: &[Row] = &[
     (b"user unknown", true, "pam-unknown-user", Some(Deny), AUTHENTICATION),
     (b"access denied for user ", true, "pam-access-denied", Some(Deny), AUTHENTICATION),
     (b"Refused user ", true, "pam-access-denied", Some(Deny), AUTHENTICATION),
+    (b"access denied: tty", true, "pam-access-denied", Some(Deny), AUTHENTICATION),
+    (b"password check failed for user (", true, "pam-authentication", Some(Deny), AUTHENTICATION),
+    (b"inappropriate use of Unix helper binary", true, "pam-helper-misused", Some(Deny), AUTHENTICATION),
     (b"password changed for ", true, "password-changed", Some(Success), IAM),
     (b"Access denied for user ", true, "pam-access-denied", Some(Deny), AUTHENTICATION),
     (b"Authentication failure", true, "pam-authentication", Some(Deny), AUTHENTICATION),
@@ -46,11 +49,11 @@ const ROWS: &[Row] = &[
 
 /// Reads a message. False, and nothing set, if no module wrote it.
 pub(super) fn parse<'a>(record: &mut Record<'a>, program: &'a [u8], message: &'a [u8], detail: &mut Vec<u8>) -> bool {
-    if let Some((count, rest)) = more_failures(message) {
+    if let Some(text) = message.strip_prefix(b"PAM ")
+        && more_failures(text).is_some()
+    {
         let mut waybill = Object::member_after(detail, "pam");
-        waybill.value("failures").extend_from_slice(count);
-        says(record, "pam-authentication", Some(Deny), AUTHENTICATION, "\"start\"");
-        pairs(record, rest, &mut waybill);
+        self::text(record, text, &mut waybill);
         record.set(Field::Message, message);
         record.dataset = "pam";
         return true;
@@ -70,9 +73,24 @@ pub(super) fn parse<'a>(record: &mut Record<'a>, program: &'a [u8], message: &'a
     true
 }
 
-/// `PAM 2 more authentication failures; logname=…`: what the library says for modules that count.
-fn more_failures(message: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (count, rest) = split(message.strip_prefix(b"PAM ")?, b" more authentication failure")?;
+/// Reads a message of `unix_chkpwd`, which checks passwords for `pam_unix`. False, and nothing set, if it is another one.
+pub(super) fn helper<'a>(record: &mut Record<'a>, message: &'a [u8], detail: &mut Vec<u8>) -> bool {
+    const TEXTS: [&[u8]; 3] =
+        [b"password check failed for user (", b"check pass; user unknown", b"inappropriate use of Unix helper binary"];
+    if !TEXTS.iter().any(|text| message.starts_with(text)) {
+        return false;
+    }
+    record.set(Field::Message, message);
+    record.dataset = "pam";
+    let mut waybill = Object::member_after(detail, "pam");
+    waybill.text("module", b"pam_unix");
+    text(record, message, &mut waybill);
+    true
+}
+
+/// `2 more authentication failures; logname=…`: behind `PAM ` what the library says for modules that count, else the module.
+fn more_failures(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (count, rest) = split(text, b" more authentication failure")?;
     let rest = rest.strip_prefix(b"s").unwrap_or(rest).strip_prefix(b";")?;
     super::base::is_decimal(count).then_some((count, rest))
 }
@@ -96,6 +114,11 @@ fn module<'a>(program: &'a [u8], message: &'a [u8]) -> Option<Parts<'a>> {
     }
     let open = message.iter().take(64).position(|byte| matches!(byte, b'(' | b':' | b' ' | b'['))?;
     let (name, rest) = message.split_at(open);
+    // "pam_krb5[812]: text"
+    let rest = rest
+        .strip_prefix(b"[")
+        .and_then(|inside| split(inside, b"]"))
+        .map_or(rest, |(pid, behind)| if super::base::is_decimal(pid) { behind } else { rest });
     if let Some(inside) = rest.strip_prefix(b"(") {
         let (place, text) = split(inside, b"): ")?;
         let (service, kind) = split(place, b":").unwrap_or((place, none));
@@ -133,6 +156,35 @@ fn text<'a>(record: &mut Record<'a>, text: &'a [u8], waybill: &mut Object<'_>) {
     if let Some(rest) = text.strip_prefix(b"authentication failure;") {
         says(record, "pam-authentication", Some(Deny), AUTHENTICATION, "\"start\"");
         pairs(record, rest, waybill);
+        return;
+    }
+    if let Some((count, rest)) = more_failures(text) {
+        waybill.value("failures").extend_from_slice(count);
+        says(record, "pam-authentication", Some(Deny), AUTHENTICATION, "\"start\"");
+        pairs(record, rest, waybill);
+        return;
+    }
+    if let Some((action, outcome, name, rest)) = named_apart(text) {
+        says(record, action, Some(outcome), AUTHENTICATION, "\"start\"");
+        set_name(record, name);
+        record.suspect = memchr::memmem::find(rest, APART).map(|_| "ambiguous");
+        return;
+    }
+    // pam_wheel: "Access denied to 'bob' for 'root'": bob would become root.
+    if let Some((verb, rest)) = text.strip_prefix(b"Access ").and_then(|rest| split(rest, b" to '"))
+        && let (Some((by, target)), Some(outcome)) = (
+            rest.strip_suffix(b"'").and_then(|names| rsplit(names, b"' for '")),
+            match verb {
+                b"granted" => Some(Allow),
+                b"denied" => Some(Deny),
+                _ => None,
+            },
+        )
+    {
+        let action = if outcome == Allow { "pam-access-granted" } else { "pam-access-denied" };
+        says(record, action, Some(outcome), AUTHENTICATION, "\"info\"");
+        set_name(record, by);
+        record.set(Field::UserEffectiveName, target);
         return;
     }
     // pam_sss, pam_ldap, pam_krb5: "received for user alice: 7 (Authentication failure)"
@@ -190,11 +242,34 @@ fn text<'a>(record: &mut Record<'a>, text: &'a [u8], waybill: &mut Object<'_>) {
             pairs(record, fields, waybill);
         } else {
             let name = if *front { Some(rest) } else { split(text, b"user ").map(|(_, rest)| rest) };
-            set_name(record, name.map_or(b"", |rest| first_name(rest, part.ends_with(b"["))));
+            set_name(record, name.map_or(b"", |rest| first_name(rest, part.last())));
         }
         return;
     }
     record.types = "\"info\"";
+}
+
+/// What `pam_krb5` prints behind a name.
+const APART: &[u8] = b"' (";
+
+/// Messages in which something of the module's own stands between or behind the user's name and its own words.
+/// Answers the action, the outcome, the name and what stands behind it.
+fn named_apart<'a>(text: &'a [u8]) -> Option<(&'static str, Outcome, &'a [u8], &'a [u8])> {
+    let authentication =
+        |outcome: Outcome, (name, rest): (&'a [u8], &'a [u8])| Some(("pam-authentication", outcome, name, rest));
+    // pam_unix: "user [bob] has blank password; authenticated without it"
+    if let Some(found) = text.strip_prefix(b"user [").and_then(|rest| rsplit(rest, b"] has blank password; auth")) {
+        return authentication(Allow, found);
+    }
+    // pam_krb5: "authentication fails for 'bob' (bob@REALM): Authentication failure (…)"
+    for (begins, outcome) in [(&b"authentication fails for '"[..], Deny), (b"authentication succeeds for '", Allow)] {
+        if let Some(found) = text.strip_prefix(begins).and_then(|rest| split(rest, APART)) {
+            return authentication(outcome, found);
+        }
+    }
+    // pam_limits: "Too many logins (max 2) for bob"
+    let (_, name) = split(text.strip_prefix(b"Too many logins (max ")?, b") for ")?;
+    Some(("pam-too-many-logins", Deny, name, b""))
 }
 
 fn set_name<'a>(record: &mut Record<'a>, name: &'a [u8]) {
@@ -203,10 +278,15 @@ fn set_name<'a>(record: &mut Record<'a>, name: &'a [u8]) {
     }
 }
 
-/// The name with which a text begins: in brackets, quoted, or one word.
-fn first_name(text: &[u8], bracketed: bool) -> &[u8] {
-    if bracketed {
-        return text.trim_ascii_end().strip_suffix(b"]").unwrap_or_default();
+/// The name with which a text begins: in brackets, quoted, or one word. `before` is the byte before it.
+fn first_name<'a>(text: &'a [u8], before: Option<&u8>) -> &'a [u8] {
+    let close: &[u8] = match before {
+        Some(b'[') => b"]",
+        Some(b'(') => b")",
+        _ => b"",
+    };
+    if !close.is_empty() {
+        return text.trim_ascii_end().strip_suffix(close).unwrap_or_default();
     }
     quoted(text).unwrap_or_else(|| {
         let word = &text[..memchr::memchr(b' ', text).unwrap_or(text.len())];

@@ -7,6 +7,9 @@
 use super::address::{Endpoint, Version, is_port};
 use super::record::{Record, Side};
 
+/// What sshd prints, with port 65535, of a connection that is gone already: it stands where an address does.
+pub(super) const UNKNOWN: &[u8] = b"UNKNOWN";
+
 /// An address in a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Peer<'a> {
@@ -24,7 +27,7 @@ impl<'a> Peer<'a> {
     pub(super) fn first(text: &'a [u8]) -> Option<Self> {
         let end = memchr::memchr(b' ', text).unwrap_or(text.len());
         let (token, behind) = text.split_at(end);
-        if is_host(token)
+        if is_place(token)
             && let Some(rest) = behind.strip_prefix(b" port ")
         {
             let digits = rest.iter().take(6).take_while(|byte| byte.is_ascii_digit()).count();
@@ -38,7 +41,7 @@ impl<'a> Peer<'a> {
             }
         }
         let host = token.strip_suffix(b":").unwrap_or(token);
-        is_host(host).then(|| Self { before: &text[..0], host, port: None, behind: &text[host.len()..] })
+        is_place(host).then(|| Self { before: &text[..0], host, port: None, behind: &text[host.len()..] })
     }
 
     /// The address with which a text ends: `… A port N` or `… A`.
@@ -50,10 +53,10 @@ impl<'a> Peer<'a> {
             && let Some(rest) = rest.strip_suffix(b" port ")
         {
             let (before, host) = last_token(rest);
-            return is_host(host).then_some(Self { before, host, port: Some(port), behind });
+            return is_place(host).then_some(Self { before, host, port: Some(port), behind });
         }
         let (before, host) = last_token(text);
-        is_host(host).then_some(Self { before, host, port: None, behind })
+        is_place(host).then_some(Self { before, host, port: None, behind })
     }
 
     /// The address with which a text ends, behind ` from`. Some builds print their own end too: `A port N on B port M`.
@@ -85,7 +88,7 @@ impl<'a> Peer<'a> {
                 let from = at.saturating_sub(256);
                 let start = memchr::memrchr(b' ', &text[from..at]).map_or(from, |blank| from + blank + 1);
                 let host = &text[start..at];
-                if is_port(&rest[..digits]) && is_host(host) {
+                if is_port(&rest[..digits]) && is_place(host) {
                     let before = &text[..start.saturating_sub(1)];
                     return Some(Self { before, host, port: Some(&rest[..digits]), behind: &rest[digits..] });
                 }
@@ -105,6 +108,9 @@ impl<'a> Peer<'a> {
 
 /// Sets the source of a connection from an address or a host's name.
 pub(super) fn source<'a>(record: &mut Record<'a>, host: &'a [u8], port: Option<&'a [u8]>) {
+    if host == UNKNOWN {
+        return;
+    }
     // A link-local address is followed by its interface.
     let bare = memchr::memchr(b'%', host).map_or(host, |at| &host[..at]);
     let version = Version::of(bare);
@@ -118,8 +124,12 @@ pub(super) fn is_host(token: &[u8]) -> bool {
         && token.len() <= 255
         && token.iter().all(|byte| byte.is_ascii_alphanumeric() || b".:-_%".contains(byte))
         && !token.iter().all(u8::is_ascii_digit)
-        // What sshd prints of a connection that is gone already.
-        && token != b"UNKNOWN"
+        && token != UNKNOWN
+}
+
+/// Whether a token can stand in the place of an address.
+fn is_place(token: &[u8]) -> bool {
+    token == UNKNOWN || is_host(token)
 }
 
 /// Splits before the last token.
@@ -156,6 +166,7 @@ mod tests {
             parts(Peer::last(b"a 1.1.1.1 port 2 2.2.2.2 port 3 [preauth]")),
             found(["a 1.1.1.1 port 2", "2.2.2.2", "3", " [preauth]"])
         );
+        assert_eq!(parts(Peer::first(b"UNKNOWN port 65535:11: x")), found(["", "UNKNOWN", "65535", ":11: x"]));
         assert_eq!(parts(Peer::at_end(b"x port 70000")), None);
         assert_eq!(parts(Peer::last(b"1.1.1.1 port x")), None);
         assert_eq!(Peer::all(" 1.1.1.1 port 2".repeat(99).as_bytes()).count(), Peer::MOST);

@@ -89,6 +89,7 @@ fields! {
     UserName = "user.name" ["user"] "name",
     UserEffectiveId = "user.effective.id" ["user" "effective"] "id",
     UserEffectiveName = "user.effective.name" ["user" "effective"] "name",
+    UserTargetId = "user.target.id" ["user" "target"] "id",
     UserTargetName = "user.target.name" ["user" "target"] "name",
     UserAgent = "user_agent.original" ["user_agent"] "original",
     ProcessPid = "process.pid" ["process"] "pid",
@@ -132,7 +133,7 @@ pub(super) enum Shape {
     Number,
     /// Texts between NUL bytes.
     Arguments,
-    /// Addresses between commas; those that are not addresses are left out.
+    /// Addresses between commas or blanks, some in brackets; those that are not addresses are left out.
     IpList,
     /// Twelve hexadecimal digits, checked when set, written with hyphens between the pairs.
     Mac,

@@ -204,6 +204,9 @@ fn message<'a>(record: &mut Record<'a>, head: &Head<'a>, log: Log, context: &'a 
             (record.category, record.types, record.outcome) = (&meaning.category, &meaning.types, meaning.outcome);
             record.suspect = found.ambiguous.then_some("ambiguous");
             take(record, found, &mut names, &mut waybill);
+            if meaning.key == "LS_CONNECTION_ERROR" {
+                record.outcome = record.get(Field::ErrorCode).map_or(meaning.outcome, ended);
+            }
             integrity(record, meaning.key);
         }
         None => {
@@ -282,6 +285,8 @@ fn take<'a>(record: &mut Record<'a>, found: &Found<'a>, names: &mut Names<'a>, w
             }
             "cause" => record.set(Field::ErrorMessage, text),
             "code" => record.set(Field::ErrorCode, text),
+            // "L2TP ": the blank is the value's in some languages.
+            "ppp_postfix" => waybill.text(name, text.trim_ascii()),
             "method" => record.set(Field::HttpMethod, text),
             "path" => record.set(Field::UrlPath, text),
             "file_name" => record.set(Field::FilePath, text),
@@ -315,6 +320,19 @@ fn other<'a>(record: &mut Record<'a>, text: &'a [u8]) {
     record.name(Field::EventCode, code);
     record.name(Field::EventAction, action);
     (record.category, record.types) = ("\"process\"", "\"info\"");
+}
+
+/// What the end of a connection comes to, by the number of its cause (`ERR_…` in `src/Cedar/Cedar.h`): it is logged as an error also
+/// where a user logs off.
+fn ended(code: &[u8]) -> Option<Outcome> {
+    match code {
+        // None, interrupted, cancelled by the user, the hub stops, the session was deleted, its time is over.
+        b"0" | b"3" | b"6" | b"10" | b"11" | b"126" => None,
+        // The method of authentication, the hub, the password, access; too many sessions of one user; no password from elsewhere;
+        // rights; monitoring and bridging; the address; a method that this edition lacks.
+        b"7" | b"8" | b"9" | b"12" | b"20" | b"51" | b"52" | b"107" | b"108" | b"109" | b"143" => Some(Outcome::Deny),
+        _ => Some(Outcome::Error),
+    }
 }
 
 /// Marks what an auditor must know of: something is missing from the logs, or soon will be.

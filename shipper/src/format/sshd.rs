@@ -6,6 +6,8 @@
 
 pub(super) mod connection;
 mod key;
+mod pam_reason;
+mod sftp;
 
 use super::object::Object;
 use super::peer::{Peer, is_host, source};
@@ -17,21 +19,6 @@ use super::vis;
 pub(super) const AUTHENTICATION: &str = "\"authentication\"";
 const NETWORK: &str = "\"network\"";
 const SESSION: &str = "\"session\"";
-
-/// What PAM says when it refuses.
-const REASONS: [&[u8]; 11] = [
-    b"authentication failure",
-    b"authentication error",
-    b"authentication failed",
-    b"user not known to the underlying authentication module",
-    b"unknown user",
-    b"no account present for user",
-    b"permission denied",
-    b"user account has expired",
-    b"user account is locked",
-    b"maximum number of tries exceeded",
-    b"have exhausted maximum number of retries",
-];
 
 /// Where a message is read into.
 pub(super) struct Reader<'r, 'a> {
@@ -93,6 +80,7 @@ impl<'a> Reader<'_, 'a> {
             .or_else(|| self.session(text))
             .or_else(|| self.key(text))
             .or_else(|| self.name_service(text))
+            .or_else(|| sftp::parse(self.record, text))
             .or_else(|| {
                 let Simple { action, outcome, category, .. } = simple(text)?;
                 self.says(action, *outcome, category, "\"info\"");
@@ -125,6 +113,11 @@ impl<'a> Reader<'_, 'a> {
     fn named(&mut self, text: &'a [u8]) {
         if let Some(name) = text.strip_prefix(b"Too many authentication failures for ") {
             self.name(name, 1);
+        } else if let Some((name, reason)) =
+            text.strip_prefix(b"Login restricted for ").and_then(|rest| split(rest, b": "))
+        {
+            self.name(name, 1);
+            self.record.set(Field::EventReason, reason);
         } else if let Some((name, _)) =
             text.strip_prefix(b"Authorized to ").and_then(|rest| rsplit(rest, b", krb5 principal "))
         {
@@ -241,17 +234,14 @@ impl<'a> Reader<'_, 'a> {
     /// What PAM answers, in sshd's words: `PAM: Authentication failure for [illegal user ]U from H`.
     fn module(&mut self, text: &'a [u8]) -> Option<()> {
         let rest = text.strip_prefix(b"PAM: ").unwrap_or(text);
-        let (reason, rest) = split(rest, b" for ")?;
-        if rest.len() == text.len() || !REASONS.iter().any(|known| reason.eq_ignore_ascii_case(known)) {
-            return None;
-        }
+        let (reason, outcome, rest) = pam_reason::split(rest)?;
         // Apple's names its own end too: "for U from H via ADDRESS".
         let rest = match rsplit(rest, b" via ") {
             Some((before, own)) if super::address::Version::of(own).is_some() => before,
             _ => rest,
         };
         self.record.set(Field::EventReason, reason);
-        self.says("pam-refused", Some(Deny), AUTHENTICATION, "\"start\"");
+        self.says("pam-refused", Some(outcome), AUTHENTICATION, "\"start\"");
         self.named_from(rest, true);
         Some(())
     }
@@ -621,8 +611,15 @@ impl<'a> Reader<'_, 'a> {
             }
         }
         if let Some(rest) = text.strip_prefix(b"subsystem request for ") {
-            let (subsystem, name) = split(rest, b" by user ").unwrap_or((rest, b""));
-            self.says("subsystem-request", Some(Success), SESSION, "\"info\"");
+            let failed = rest.strip_suffix(b" failed, subsystem not found");
+            if failed.is_some() {
+                self.record.set(Field::EventReason, b"subsystem not found");
+            }
+            // What is asked for is the client's word, its name is not.
+            let rest = failed.unwrap_or(rest);
+            let (subsystem, name) = rsplit(rest, b" by user ").unwrap_or((rest, b""));
+            let outcome = if failed.is_some() { Error } else { Success };
+            self.says("subsystem-request", Some(outcome), SESSION, "\"info\"");
             self.waybill.text("session", subsystem);
             if !name.is_empty() {
                 self.name(name, 1);

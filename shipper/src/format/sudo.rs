@@ -222,6 +222,7 @@ pub(super) fn parse_su<'a>(record: &mut Record<'a>, message: &'a [u8], detail: &
     let Some((refused, by, target, tty)) = to(refused, rest)
         .or_else(|| for_by(text))
         .or_else(|| signed(text))
+        .or_else(|| changing(text))
         .or_else(|| bsd(text))
         .or_else(|| doas(record, text))
     else {
@@ -268,6 +269,15 @@ fn signed(text: &[u8]) -> Option<Switched<'_>> {
     Some((text[0] == b'-', by, target, tty))
 }
 
+/// `failed: ttyq4 changing from alice to root`, `succeeded: …`
+fn changing(text: &[u8]) -> Option<Switched<'_>> {
+    let refused = text.starts_with(b"failed: ");
+    let rest = text.strip_prefix(b"failed: ").or_else(|| text.strip_prefix(b"succeeded: "))?;
+    let (tty, rest) = split(rest, b" changing from ")?;
+    let (by, target) = split(rest, b" to ")?;
+    Some((refused, by, target, tty))
+}
+
 /// `alice to root on /dev/pts/0`, `BAD SU alice to root on /dev/ttyp0`
 fn bsd(text: &[u8]) -> Option<Switched<'_>> {
     let rest = text.strip_prefix(b"BAD SU ");
@@ -277,18 +287,32 @@ fn bsd(text: &[u8]) -> Option<Switched<'_>> {
     (!by.contains(&b' ')).then_some((rest.is_some(), by, target, tty))
 }
 
-/// `alice ran command ls as root from /home`, `failed auth for alice`, `command not permitted for alice: ls`
+/// `alice ran command ls as root from /home`, in the first versions `alice ran command as root: ls`, `failed auth for alice`,
+/// `command not permitted for alice: ls` or `failed command for alice: ls`. Command and folder are alice's own words.
 fn doas<'a>(record: &mut Record<'a>, text: &'a [u8]) -> Option<Switched<'a>> {
     if let Some(by) = text.strip_prefix(b"failed auth for ") {
         return Some((true, by, b"", b""));
     }
-    if let Some((by, command)) = text.strip_prefix(b"command not permitted for ").and_then(|rest| split(rest, b": ")) {
+    let refused =
+        text.strip_prefix(b"command not permitted for ").or_else(|| text.strip_prefix(b"failed command for "));
+    if let Some((by, command)) = refused.and_then(|rest| split(rest, b": ")) {
         record.set(Field::ProcessCommandLine, command);
         return Some((true, by, b"", b""));
     }
     let (by, rest) = split(text, b" ran command ")?;
-    let (command, rest) = rsplit(rest, b" as ")?;
-    let (target, folder) = split(rest, b" from ").unwrap_or((rest, b""));
+    let old = rest.strip_prefix(b"as ").and_then(|rest| split(rest, b": ")).filter(|(name, _)| !name.contains(&b' '));
+    let new = rsplit(rest, b" as ");
+    if (old.is_some() && new.is_some()) || new.is_some_and(|(command, _)| split(command, b" as ").is_some()) {
+        record.suspect = Some("ambiguous");
+    }
+    let (command, target, folder) = match (new, old) {
+        (Some((command, rest)), _) => {
+            let (target, folder) = split(rest, b" from ").unwrap_or((rest, b""));
+            (command, target, folder)
+        }
+        (None, Some((target, command))) => (command, target, &b""[..]),
+        (None, None) => return None,
+    };
     record.set(Field::ProcessCommandLine, command);
     if !folder.is_empty() {
         record.set(Field::ProcessWorkingDirectory, folder);

@@ -189,12 +189,24 @@ fn tagged(text: &[u8]) -> Option<Header<'_>> {
     if let Some(header) = tag(text) {
         return Some(header);
     }
+    if let Some(header) = forwarded(text) {
+        return Some(header);
+    }
     let (host, rest) = host(text)?;
     let (host, rest) = (Some(host), behind_level(rest));
+    if let Some(header) = forwarded(rest) {
+        return Some(header);
+    }
     if let Some(header) = tag(rest).or_else(|| spaced(rest)) {
         return Some(Header { host, ..header });
     }
     (repeated(rest).is_some() || rest == b"-- MARK --").then_some(Header { host, message: rest, ..Header::default() })
+}
+
+/// `Message forwarded from host: tag: message`, as AIX passes on what others sent.
+fn forwarded(text: &[u8]) -> Option<Header<'_>> {
+    let (name, rest) = host(text.strip_prefix(b"Message forwarded from ")?)?;
+    Some(Header { host: Some(name.strip_suffix(b":")?), ..tag(rest)? })
 }
 
 /// The name of a host and what follows it.
@@ -245,7 +257,7 @@ fn tag(text: &[u8]) -> Option<Header<'_>> {
     };
     let (program, rest) = text.split_at(end);
     // GDM calls itself "gdm-password]".
-    let rest = if rest.starts_with(b"][") { &rest[1..] } else { rest };
+    let rest = if rest.starts_with(b"][") || rest.starts_with(b"]:") { &rest[1..] } else { rest };
     if end == 0 {
         return None;
     }

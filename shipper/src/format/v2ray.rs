@@ -32,6 +32,18 @@ pub(super) fn parse<'a>(
         || logged(record, line, outbounds, (clock, observed), detail);
 }
 
+/// Takes what libraries print behind Go's date as a message. In an access log it is not expected.
+pub(super) fn keep<'a>(record: &mut Record<'a>, line: &'a [u8], clock: &mut Clock) {
+    if !record.parsed
+        && let Some((_, message)) = dated_here(line.strip_suffix(b"\r").unwrap_or(line), clock)
+    {
+        record.parsed = true;
+        record.dataset = "v2ray.error";
+        (record.category, record.types) = ("\"process\"", "\"info\"");
+        record.set(Field::Message, message);
+    }
+}
+
 /// Reads what follows a date.
 fn said<'a>(
     record: &mut Record<'a>,
@@ -195,6 +207,19 @@ pub(super) fn refused_credential(reason: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Libraries print through Go's own logger.
+    #[test]
+    fn what_libraries_print_is_kept_in_the_error_log() {
+        use crate::format::Kind;
+        use crate::format::tests::{encode, gateway};
+        let line = b"2026/08/09 14:59:42.637899 Using existing driver 0.14";
+        let (verdict, record) = encode(&gateway(Kind::V2RayError), line);
+        assert!(verdict.parsed && verdict.outcome.is_none());
+        assert_eq!(record.unwrap()["message"], "Using existing driver 0.14");
+        assert!(!encode(&gateway(Kind::V2RayAccess), line).0.parsed);
+        assert!(!encode(&gateway(Kind::V2RayError), b"Using existing driver 0.14").0.parsed);
+    }
 
     #[test]
     fn packages_of_every_generation() {

@@ -1,7 +1,8 @@
 //! What the resolver of Xray and V2Ray answers: lines of Xray's access log (`common/log/dns.go`) and messages of both error logs.
 //!
 //! ```text
-//! server SP ( "got answer:" | "cache HIT:" | "cache OPTIMISTE:" ) SP name [ SP "Type" type ] " -> [" ips "]" …
+//! server SP ( "got answer:" | "got answere:" | "cache HIT" [ ":" ] | "cache OPTIMISTE:" ) SP name [ SP "Type" type ] " -> [" ips "]" …
+//! ips = ip { ( ", " | SP ) ip }                       ip may stand in brackets of its own
 //! … = [ SP duration ] [ SP "<" error ">" ]  |  ", rtt: " duration ", lock: " duration
 //! ```
 
@@ -10,9 +11,12 @@ use super::object::Object;
 use super::record::{Field, Record, Side};
 use super::settings::Outcome;
 
-const MARKS: [(&[u8], &str); 3] = [
+const MARKS: [(&[u8], &str); 5] = [
     (b" got answer: ", "dns-answer"),
+    // V2Ray 4.21 and 4.22.
+    (b" got answere: ", "dns-answer"),
     (b" cache HIT: ", "dns-cache-hit"),
+    (b" cache HIT ", "dns-cache-hit"),
     (b" cache OPTIMISTE: ", "dns-cache-optimistic"),
 ];
 
@@ -146,6 +150,34 @@ fn duration(mut text: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn answers_of_all_versions() {
+        for (message, name, addresses) in [
+            (
+                "DOH//dns.google got answer: a.test. TypeA -> [13.107.42.12 13.107.42.13] 308.8ms",
+                "a.test",
+                "13.107.42.12 13.107.42.13",
+            ),
+            (
+                "DOH//dns.google got answer: a.test. TypeAAAA -> [[2404:6800:4005:80f::2004]] 308.8ms",
+                "a.test",
+                "[2404:6800:4005:80f::2004]",
+            ),
+            ("UDP:1.1.1.1:53 got answere: a.test. TypeA -> [192.0.2.1] 1.1s", "a.test", "192.0.2.1"),
+            ("UDP:1.1.1.1:53 cache HIT a.test -> [192.0.2.1 192.0.2.2]", "a.test", "192.0.2.1 192.0.2.2"),
+            ("UDP:1.1.1.1:53 cache HIT: a.test -> [192.0.2.1, 192.0.2.2]", "a.test", "192.0.2.1, 192.0.2.2"),
+        ] {
+            let mut record = Record::new("v2ray", "");
+            assert!(fill(&mut record, message.as_bytes()).is_some(), "{message}");
+            let text = |field| record.get(field).map(|text| std::str::from_utf8(text).unwrap());
+            assert_eq!(
+                (text(Field::DnsQuestionName), text(Field::DnsResolvedIp)),
+                (Some(name), Some(addresses)),
+                "{message}"
+            );
+        }
+    }
 
     #[test]
     fn durations_of_go() {

@@ -4,7 +4,7 @@
 //! "[" level "]" [ SP ] [ "[" session "] " ] package ": " message { " > " inner }
 //! ```
 //!
-//! Levels differ between versions for the same message, so the outcome is taken from what is said. Only the beginning of each
+//! Levels differ between versions for the same message, so the outcome is taken from what is said, unless the level is "error". Only the beginning of each
 //! part is looked at: what a client sends stands behind it.
 
 use super::address::{Endpoint, Url};
@@ -23,7 +23,7 @@ const LEVELS: [(&[u8], &str); 5] = [
 ];
 
 /// Messages that name an address: how they begin, what that is, and which end it is.
-const ADDRESSES: [(&[u8], &str, Side); 30] = [
+const ADDRESSES: [(&[u8], &str, Side); 31] = [
     (b"received request for ", "request", Side::Destination),
     (b"tunnelling request to ", "request", Side::Destination),
     (b"tunneling request to ", "request", Side::Destination),
@@ -31,7 +31,6 @@ const ADDRESSES: [(&[u8], &str, Side); 30] = [
     (b"UDP Connect request to ", "request", Side::Destination),
     (b"failed to dispatch request to ", "dial-failed", Side::Destination),
     (b"failed to dial to ", "dial-failed", Side::Destination),
-    (b"REALITY: processed invalid connection from ", "probe", Side::Source),
     (b"TCP Connect request to ", "request", Side::Destination),
     (b"handling DNS traffic to ", "request", Side::Destination),
     (b"default route for ", "route", Side::Destination),
@@ -53,11 +52,17 @@ const ADDRESSES: [(&[u8], &str, Side); 30] = [
     (b"failed to lookup ip for domain ", "lookup-failed", Side::Destination),
     (b"invalid request from ", "invalid-request", Side::Source),
     (b"failed to create request from: ", "invalid-request", Side::Source),
+    (DROPPED, "invalid-request", Side::Source),
+    (b"failed to parse UDP request from ", "invalid-request", Side::Source),
     (b"client UDP connection from ", "request", Side::Source),
 ];
 
+/// A packet of Shadowsocks that no user's key opens.
+const DROPPED: &[u8] = b"dropping invalid UDP packet from: ";
+
 /// Messages without an address that are worth a name.
-const ACTIONS: [(&[u8], &str); 10] = [
+const ACTIONS: [(&[u8], &str); 11] = [
+    (b"REALITY: failed to dial dest", "dial-failed"),
     (b"listening ", "listen"),
     (b"failed to accepted raw connections", "accept-failed"),
     (b"failed to accept raw connections", "accept-failed"),
@@ -79,6 +84,10 @@ const RESOURCES: [(&[u8], &str); 6] = [
     (b"no space left on device", "resource-disk"),
     (b"disk quota exceeded", "resource-disk"),
 ];
+
+/// How a chain ends if one of the two ends closed the connection.
+const CLOSED: [&[u8]; 4] =
+    [b"EOF", b"context canceled", b"io: read/write on closed pipe", b"read/write on closed pipe"];
 
 /// Reads what follows the date. False, and nothing set, if it does not begin with a level.
 pub(super) fn parse<'a>(record: &mut Record<'a>, message: &'a [u8], detail: &mut Vec<u8>) -> bool {
@@ -118,20 +127,22 @@ pub(super) fn message<'a>(record: &mut Record<'a>, level: &'static str, rest: &'
         }
     }
     let mut last = text;
-    let mut failed = level == "error";
+    let (mut failed, mut ended) = (false, false);
     for (index, part) in chain(rest).enumerate() {
         let (_, message) = component(part);
         last = message;
-        // A warning is a failure if it says so.
-        failed |= level == "warning" && message.starts_with(b"failed to ");
+        failed |= message.strip_prefix(b"REALITY: ").unwrap_or(message).starts_with(b"failed to ");
+        ended |= message.starts_with(b"connection ends");
         describe(record, message, index > 0, &mut waybill);
     }
+    // A connection that someone closed has not failed, whatever had to stop for it.
+    let closed = ended && CLOSED.contains(&last);
     if last.len() < text.len() {
         waybill.texts("chain", chain(rest));
         record.set(Field::ErrorMessage, last);
     }
-    if failed {
-        record.outcome = Some(Outcome::Error);
+    if level == "error" || (level != "debug" && failed && !closed) {
+        record.outcome = record.outcome.or(Some(Outcome::Error));
     }
     if refused_credential(rest) {
         record.outcome = Some(Outcome::Deny);
@@ -174,18 +185,11 @@ fn describe<'a>(record: &mut Record<'a>, message: &'a [u8], inner: bool, waybill
             .iter()
             .filter_map(|mark| memchr::memmem::find(rest, mark))
             .min();
-        let mut address = &rest[..end.unwrap_or(rest.len())];
-        if *action == "probe" {
-            // "A:port: what was wrong with it". Whoever knows the key is not shown another server.
-            if let Some(at) = memchr::memmem::find(address, b": ") {
-                record.set(Field::EventReason, &rest[at + 2..]);
-                address = &rest[..at];
-            }
+        if *prefix == DROPPED {
             record.outcome = Some(Outcome::Deny);
-            record.category = "\"intrusion_detection\",\"network\"";
             record.types = "\"connection\",\"denied\"";
         }
-        let endpoint = Endpoint::parse(address);
+        let endpoint = Endpoint::parse(&rest[..end.unwrap_or(rest.len())]);
         record.endpoint(*side, &endpoint);
         if let (Some(transport), Side::Destination) = (endpoint.transport, side) {
             record.name(Field::NetworkTransport, transport);
@@ -193,6 +197,8 @@ fn describe<'a>(record: &mut Record<'a>, message: &'a [u8], inner: bool, waybill
         if !inner || record.get(Field::EventAction) != Some(b"request") {
             record.name(Field::EventAction, action);
         }
+    } else if let Some(rest) = message.strip_prefix(b"REALITY: processed invalid connection") {
+        probe(record, rest);
     } else if let Some(rest) = message.strip_prefix(b"Hit route rule: [") {
         if let Some(at) = memchr::memmem::find(rest, b"] so taking detour [") {
             record.set(Field::RuleName, &rest[..at]);
@@ -209,6 +215,20 @@ fn describe<'a>(record: &mut Record<'a>, message: &'a [u8], inner: bool, waybill
         && (!inner || *action != "connection-end")
     {
         record.name(Field::EventAction, action);
+    }
+}
+
+/// ` from A:port: what was wrong with it`; older versions leave that out. Whoever knows the key is not shown another server.
+fn probe<'a>(record: &mut Record<'a>, text: &'a [u8]) {
+    record.name(Field::EventAction, "probe");
+    record.outcome = Some(Outcome::Deny);
+    record.category = "\"intrusion_detection\",\"network\"";
+    record.types = "\"connection\",\"denied\"";
+    let Some(rest) = text.strip_prefix(b" from ") else { return };
+    let end = memchr::memmem::find(rest, b": ").unwrap_or(rest.len());
+    record.endpoint(Side::Source, &Endpoint::parse(&rest[..end]));
+    if let Some(reason) = rest.get(end + 2..) {
+        record.set(Field::EventReason, reason);
     }
 }
 
@@ -363,7 +383,55 @@ mod tests {
             assert_eq!(read(message), resource(action), "{message}");
         }
         let forged = "[Info] [7] proxy/socks: failed to read address > common/protocol: invalid domain name: too many open files";
-        assert_eq!(read(forged), (String::new(), None));
+        assert_eq!(read(forged), (String::new(), Some(Outcome::Error)));
+    }
+
+    /// Of one message versions differ in the level.
+    #[test]
+    fn what_failed_and_what_was_refused() {
+        let (error, deny) = (Some(Outcome::Error), Some(Outcome::Deny));
+        for (message, action, outcome) in [
+            (
+                "[Info] [7] app/proxyman/outbound: failed to process outbound traffic > proxy/freedom: connection ends > read tcp 192.0.2.1:5->192.0.2.2:443: read: connection reset by peer",
+                "outbound-failed",
+                error,
+            ),
+            (
+                "[Info] [7] app/proxyman/outbound: failed to process outbound traffic > proxy/freedom: connection ends > context canceled",
+                "outbound-failed",
+                None,
+            ),
+            (
+                "[Info] app/dns: failed to lookup ip for domain a.test at server UDP:1.1.1.1:53 > x",
+                "lookup-failed",
+                error,
+            ),
+            ("[Info] transport/internet/tcp: REALITY: processed invalid connection", "probe", deny),
+            (
+                "[Info] transport/internet/tcp: REALITY: processed invalid connection from 192.0.2.7:5: handshake did not complete",
+                "probe",
+                deny,
+            ),
+            (
+                "[Info] transport/internet/tcp: REALITY: failed to dial dest: dial tcp 192.0.2.7:443: connect: connection refused",
+                "dial-failed",
+                error,
+            ),
+            (
+                "[Warning] proxy/shadowsocks: dropping invalid UDP packet from: udp:192.0.2.7:5 > proxy/shadowsocks: Not Found",
+                "invalid-request",
+                deny,
+            ),
+            (
+                "[Info] proxy/shadowsocks: failed to parse UDP request from 192.0.2.7:5 > cipher: message authentication failed",
+                "invalid-request",
+                deny,
+            ),
+            ("[Info] proxy/socks: TCP Connect request to tcp:a.test:443", "request", None),
+            ("[Debug] app/x: failed to y", "", None),
+        ] {
+            assert_eq!(read(message), (action.to_owned(), outcome), "{message}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::state::StreamId;
 use crate::state::entry::{Count, Position, Tally};
+use crate::table::Table;
 
 use super::chunk::Chunk;
 use super::{Fate, RecordFate};
@@ -142,6 +143,10 @@ impl Track {
             effect.freed += front.chunk.weight();
             self.outstanding.pop_front();
         }
+        if self.outstanding.is_empty() {
+            // Of thousands of streams most have nothing under way.
+            self.outstanding = VecDeque::new();
+        }
         effect
     }
 
@@ -182,7 +187,7 @@ impl Track {
 }
 
 /// The tracks of a lane.
-pub type Tracks = HashMap<StreamId, Track>;
+pub type Tracks = Table<StreamId, Track>;
 
 #[cfg(test)]
 mod tests {

@@ -241,6 +241,15 @@ impl Stream {
         self.unpacked.clear();
     }
 
+    /// Whether a place is the end of a compressed file that has not changed: to find that out again, all of it would have to be unpacked.
+    pub fn is_used_up(&self, at: &Position) -> bool {
+        self.compression != Compression::None
+            && self.sure.is_some()
+            && at.read_from() >= self.size
+            && at.long.is_none()
+            && (at.stdout, at.stderr) == (None, None)
+    }
+
     /// Whether reading at a place means to unpack a file.
     pub fn unpacks(&self, from: u64) -> bool {
         self.compression != Compression::None || self.is_archived(from)

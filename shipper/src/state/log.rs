@@ -122,6 +122,11 @@ struct Frame<'a> {
     next: usize,
 }
 
+/// The number that the frame at `at` has, if there is one.
+fn sequence_at(bytes: &[u8], at: usize) -> Option<u64> {
+    bytes.get(at.checked_add(8)?..at.checked_add(16)?)?.try_into().ok().map(u64::from_le_bytes)
+}
+
 /// Reads the frame at `at` if one checks there.
 fn frame_at(bytes: &[u8], at: usize, generation: u64, sequence: Option<u64>) -> Option<Frame<'_>> {
     let head = bytes.get(at..at.checked_add(FRAME_HEADER)?)?;
@@ -133,8 +138,8 @@ fn frame_at(bytes: &[u8], at: usize, generation: u64, sequence: Option<u64>) -> 
         2 => Flag::SnapshotEnd,
         _ => return None,
     };
-    let found = u64::from_le_bytes(head.get(8..16)?.try_into().ok()?);
-    if len as u64 > MAX_FRAME || sequence.is_some_and(|s| s != found) {
+    let found = sequence_at(bytes, at);
+    if len as u64 > MAX_FRAME || sequence.is_some_and(|s| Some(s) != found) {
         return None;
     }
     let from = at + FRAME_HEADER;
@@ -198,6 +203,8 @@ impl Side {
 pub struct Recovered {
     /// The payloads, snapshot first, in order.
     pub payloads: Vec<Vec<u8>>,
+    /// Bytes of the payloads that came after the snapshot.
+    pub since_snapshot: usize,
     /// A last write that a crash tore was dropped.
     pub torn: bool,
     /// There was no state here before.
@@ -220,6 +227,7 @@ pub const FILES: [&str; 2] = ["state-0.log", "state-1.log"];
 
 struct Parsed {
     payloads: Vec<Vec<u8>>,
+    since_snapshot: usize,
     end: usize,
     sequence: u64,
     torn: bool,
@@ -228,10 +236,18 @@ struct Parsed {
     left_out: Vec<String>,
 }
 
+impl From<Parsed> for Recovered {
+    fn from(parsed: Parsed) -> Self {
+        let Parsed { payloads, since_snapshot, torn, left_out, .. } = parsed;
+        Self { payloads, since_snapshot, torn, fresh: false, left_out }
+    }
+}
+
 fn parse(path: &Path, bytes: &[u8], generation: u64, repair: bool) -> Result<Parsed, Error> {
     let damaged = |at: usize, what| Error::Damaged { path: path.to_owned(), at: at as u64, what };
     let mut out = Parsed {
         payloads: Vec::new(),
+        since_snapshot: 0,
         end: FRAMES_AT as usize,
         sequence: 0,
         torn: false,
@@ -246,7 +262,11 @@ fn parse(path: &Path, bytes: &[u8], generation: u64, repair: bool) -> Result<Par
                     snapshot_done = true;
                     out.whole = out.left_out.is_empty();
                 }
-                (Flag::Snapshot, false) | (Flag::Entries, true) => out.payloads.push(frame.payload.to_vec()),
+                (Flag::Snapshot, false) => out.payloads.push(frame.payload.to_vec()),
+                (Flag::Entries, true) => {
+                    out.since_snapshot += frame.payload.len();
+                    out.payloads.push(frame.payload.to_vec());
+                }
                 _ => {
                     return Err(damaged(out.end, "a snapshot and its entries are out of order"));
                 }
@@ -255,15 +275,15 @@ fn parse(path: &Path, bytes: &[u8], generation: u64, repair: bool) -> Result<Par
             out.sequence += 1;
             continue;
         }
+        // Only a later number makes a place worth checking: the rest of the file is mostly zeros.
+        let is_later = |at: usize| sequence_at(bytes, at).is_some_and(|number| number > out.sequence);
         let later = (out.end + 1..bytes.len().saturating_sub(FRAME_HEADER))
-            .find_map(|at| frame_at(bytes, at, generation, None).map(|_| at));
+            .find(|at| is_later(*at) && frame_at(bytes, *at, generation, None).is_some());
         match later {
             None if snapshot_done => {
                 out.torn = bytes.get(out.end..).is_some_and(|rest| {
-                    rest.get(..FRAME_HEADER).is_some_and(|h| {
-                        h.get(8..16).and_then(|b| b.try_into().ok()).map(u64::from_le_bytes) == Some(out.sequence)
-                            && h[..4] != [0; 4]
-                    })
+                    rest.get(..FRAME_HEADER)
+                        .is_some_and(|head| sequence_at(head, 0) == Some(out.sequence) && head[..4] != [0; 4])
                 });
                 return Ok(out);
             }
@@ -274,7 +294,7 @@ fn parse(path: &Path, bytes: &[u8], generation: u64, repair: bool) -> Result<Par
             None => return Err(damaged(out.end, "the snapshot is not whole")),
             Some(at) if repair => {
                 out.left_out.push(format!("{}: bytes {} to {at} do not check", path.display(), out.end));
-                let number = bytes.get(at + 8..at + 16).and_then(|b| b.try_into().ok()).map_or(0, u64::from_le_bytes);
+                let number = sequence_at(bytes, at).unwrap_or(0);
                 out.end = at;
                 out.sequence = number;
                 if frame_at(bytes, at, generation, None).is_some_and(|f| f.flag == Flag::Entries) {
@@ -317,6 +337,9 @@ impl Log {
                 if let Some(index) = unheaded {
                     sides[index].write_headers(if index == active { generation } else { generation - 1 })?;
                 }
+                // What was read was written, and may not have been synced when its writer was killed: from here on it is relied on.
+                let side = &sides[active];
+                side.file.sync_data().map_err(side.io("sync"))?;
                 Ok(Self::opened(sides, active, generation, parsed))
             }
         }
@@ -324,9 +347,7 @@ impl Log {
 
     fn opened(sides: [Side; 2], active: usize, generation: u64, parsed: Parsed) -> (Self, Recovered) {
         let log = Self { sides, active, generation, sequence: parsed.sequence, end: parsed.end as u64 };
-        let recovered =
-            Recovered { payloads: parsed.payloads, torn: parsed.torn, fresh: false, left_out: parsed.left_out };
-        (log, recovered)
+        (log, parsed.into())
     }
 
     fn begin(paths: [PathBuf; 2]) -> Result<(Self, Recovered), Error> {

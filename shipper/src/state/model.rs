@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use prost::Message as _;
 
+use crate::table::Table;
+
 use super::StreamId;
 use super::entry::{
     ArchiveRecord, Batch, CopyRecord, CursorRecord, Entry, FileKey, Kind, LaneRecord, LedgerRecord, NodeRecord,
@@ -20,11 +22,11 @@ pub struct Model {
     /// Whose state this is.
     pub node: NodeRecord,
     /// The streams, those that ended lately included.
-    pub streams: HashMap<StreamId, StreamRecord>,
+    pub streams: Table<StreamId, StreamRecord>,
     /// The lanes by number.
     pub lanes: BTreeMap<u32, LaneRecord>,
     /// The cursors by lane and stream.
-    pub cursors: HashMap<(u32, StreamId), CursorRecord>,
+    pub cursors: Table<(u32, StreamId), CursorRecord>,
     /// The ledger, oldest first.
     pub ledger: VecDeque<LedgerRecord>,
     /// Number of the last ledger entry that was ever made.

@@ -7,11 +7,14 @@ use serde_json::Value;
 use super::commit::{Committer, Job, Progress};
 use super::entry::{Kind, LedgerRecord, LedgerTrim};
 use super::ledger::{self, Action};
-use super::log::{self, Log};
+use super::log::{self, Log, Recovered};
 use super::model::{Model, encode_entry};
 
 /// Entries above this many bytes since the last snapshot call for the next one.
 const SNAPSHOT_AFTER: usize = 512 << 10;
+
+/// Entries of so many bytes are handed to the writer before the turn is over: thousands of files can be met in one.
+const FLUSH: usize = 256 << 10;
 
 /// Why the state could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -38,13 +41,17 @@ pub struct Opened {
     pub torn: bool,
     /// What a repair left out.
     pub left_out: Vec<String>,
+    /// Bytes of the last snapshot.
+    pub snapshot_size: usize,
+    /// Bytes of the entries since then.
+    pub since_snapshot: usize,
 }
 
 /// Reads the state in `dir` without changing more than opening must.
 pub fn load(dir: &Path, repair: bool) -> Result<(Log, Model, Opened), Error> {
     let (log, recovered) = Log::open(dir, repair)?;
     let mut model = Model::default();
-    let mut opened = Opened { fresh: recovered.fresh, torn: recovered.torn, left_out: recovered.left_out };
+    let mut opened = opened(&recovered);
     for payload in &recovered.payloads {
         if let Err(source) = model.replay(payload) {
             if !repair {
@@ -63,8 +70,17 @@ pub fn read(dir: &Path) -> Result<(Model, Opened), Error> {
     for payload in &recovered.payloads {
         model.replay(payload).map_err(|source| Error::Entry { dir: dir.to_owned(), source })?;
     }
-    let opened = Opened { fresh: recovered.fresh, torn: recovered.torn, left_out: recovered.left_out };
-    Ok((model, opened))
+    Ok((model, opened(&recovered)))
+}
+
+fn opened(recovered: &Recovered) -> Opened {
+    Opened {
+        fresh: recovered.fresh,
+        torn: recovered.torn,
+        left_out: recovered.left_out.clone(),
+        snapshot_size: recovered.payloads.iter().map(Vec::len).sum::<usize>() - recovered.since_snapshot,
+        since_snapshot: recovered.since_snapshot,
+    }
 }
 
 /// The state: a model, and the log that makes it survive.
@@ -78,10 +94,15 @@ pub struct Store {
 }
 
 impl Store {
-    /// Joins what [`load`] gave with a way to write it.
+    /// Joins a model with a way to write it. Begins with a snapshot: after a repair the damaged file must not stay in use.
     pub fn new(model: Model, committer: Committer) -> Self {
-        // What is replayed now would be replayed again: begin with a snapshot soon.
         Self { model, committer, pending: Vec::new(), ticket: 0, since_snapshot: SNAPSHOT_AFTER, snapshot_size: 0 }
+    }
+
+    /// Joins what [`load`] gave with a way to write it, and goes on behind what was read.
+    pub fn resume(model: Model, opened: &Opened, committer: Committer) -> Self {
+        let Opened { since_snapshot, snapshot_size, .. } = *opened;
+        Self { since_snapshot, snapshot_size, ..Self::new(model, committer) }
     }
 
     /// What the state knows, entries that are not yet durable included.
@@ -160,6 +181,13 @@ impl Store {
             self.committer.submit(Job::Append { ticket: self.ticket, payload });
         }
         self.ticket
+    }
+
+    /// The same, if enough was put to be worth it: between two things that need not be entered together.
+    pub fn flush_if_large(&mut self) {
+        if self.pending.len() > FLUSH {
+            self.flush();
+        }
     }
 
     /// Something was put since the last flush.

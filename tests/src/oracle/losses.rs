@@ -1,12 +1,17 @@
 //! The ledger's losses: which incarnation each is about, whether it is justified, and what it covers.
 
 use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::Case;
 use super::index::{Index, Place};
 use super::report::{Kind, Verdict};
 use crate::book::{Incarnation, Span};
 use crate::output::{Entry, Loss};
+
+/// How far the time of a turn, which an entry has, may be from the look at a file in it.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// The losses by incarnation.
 pub(super) struct Ledger<'a> {
@@ -43,10 +48,20 @@ impl<'a> Ledger<'a> {
         for stream in named {
             ledger.by_home.entry(index.homes[&stream]).or_insert_with(|| ledger.by_stream[&stream].clone());
         }
-        // The longest first, each to the shortest content that is long enough: so each finds one if there is one for each.
-        nameless.sort_by_key(|stream| (std::cmp::Reverse(end(&ledger.by_stream[stream])), *stream));
+        nameless.sort_unstable();
         nameless.dedup();
+        let begun = Begun::all(case);
+        let mut unclear = Vec::new();
         for stream in nameless {
+            let losses = &ledger.by_stream[&stream];
+            match begun.get(&stream).and_then(|begun| ledger.lived(case, index, losses, begun)) {
+                Some(home) => _ = ledger.by_home.insert(home, losses.clone()),
+                None => unclear.push(stream),
+            }
+        }
+        // The longest first, each to the shortest content that is long enough: so each finds one if there is one for each.
+        unclear.sort_by_key(|stream| (std::cmp::Reverse(end(&ledger.by_stream[stream])), *stream));
+        for stream in unclear {
             let losses = ledger.by_stream[&stream].clone();
             if let Some(home) = ledger.guess(case, index, &losses) {
                 ledger.by_home.insert(home, losses);
@@ -70,24 +85,48 @@ impl<'a> Ledger<'a> {
         ledger
     }
 
-    /// The incarnation that a stream may be of which nothing arrived: the shortest in the folder of its path that went away, that
-    /// no other stream is, and that is long enough.
+    /// The incarnation that a stream is of which nothing arrived: the youngest that had its name when it began.
+    fn lived(&self, case: &Case<'_>, index: &Index, losses: &[&Loss], begun: &Begun) -> Option<Place> {
+        let had_the_name = |(_, incarnation): &(Place, &Incarnation)| {
+            let gone = incarnation.gone.map_or(begun.at, |(at, _)| at);
+            incarnation.path == begun.path
+                && incarnation.size >= begun.size
+                && incarnation.created <= begun.at + LOOK
+                && gone + LOOK >= begun.at
+        };
+        self.fitting(case, index, losses)
+            .filter(had_the_name)
+            .max_by_key(|(_, incarnation)| incarnation.created)
+            .map(|(place, _)| place)
+    }
+
+    /// The incarnation that a stream may be of which nothing arrived: the shortest.
     fn guess(&self, case: &Case<'_>, index: &Index, losses: &[&Loss]) -> Option<Place> {
+        self.fitting(case, index, losses).min_by_key(|(_, incarnation)| incarnation.size).map(|(place, _)| place)
+    }
+
+    /// The incarnations in the folder of a stream's path that went away, that no other stream is, and that are long enough.
+    fn fitting<'b>(
+        &'b self,
+        case: &Case<'b>,
+        index: &Index,
+        losses: &[&Loss],
+    ) -> impl Iterator<Item = (Place, &'b Incarnation)> + use<'a, 'b> {
         let end = end(losses);
         let taken: HashSet<Place> = index.homes.values().copied().collect();
         let books = case.books.iter().enumerate();
-        let (at, book) = books
-            .filter(|(_, book)| std::path::Path::new(&losses[0].path).starts_with(&book.folder))
-            .max_by_key(|(_, book)| book.folder.as_os_str().len())?;
-        let fits = |(number, incarnation): &(usize, &Incarnation)| {
-            let place = (at, *number);
+        let book = books
+            .filter(|(_, book)| Path::new(&losses[0].path).starts_with(&book.folder))
+            .max_by_key(|(_, book)| book.folder.as_os_str().len());
+        let all = book.into_iter().flat_map(|(at, book)| {
+            book.incarnations.iter().enumerate().map(move |(number, incarnation)| ((at, number), incarnation))
+        });
+        all.filter(move |(place, incarnation)| {
             incarnation.gone.is_some()
                 && incarnation.size >= end
-                && !taken.contains(&place)
-                && !self.by_home.contains_key(&place)
-        };
-        let fitting = book.incarnations.iter().enumerate().filter(fits);
-        fitting.min_by_key(|(_, incarnation)| incarnation.size).map(|(number, _)| (at, number))
+                && !taken.contains(place)
+                && !self.by_home.contains_key(place)
+        })
     }
 
     /// Whether the ledger gives all bytes of a span up.
@@ -116,6 +155,27 @@ impl<'a> Ledger<'a> {
     /// Whether the ledger gives something up at or after an offset of a stream.
     pub(super) fn touches(&self, stream: u128, offset: u64) -> bool {
         self.by_stream.get(&stream).is_some_and(|losses| losses.iter().any(|loss| loss.to > offset || loss.more))
+    }
+}
+
+/// How a stream began, as the ledger says.
+struct Begun {
+    at: Instant,
+    path: PathBuf,
+    size: u64,
+}
+
+impl Begun {
+    /// By stream. The clocks of the agent and of the writers are one, and nothing sets it meanwhile.
+    fn all(case: &Case<'_>) -> HashMap<u128, Self> {
+        let (now, wall) = (Instant::now(), SystemTime::now());
+        let begun = case.output.actions("stream_begun").filter_map(|entry| {
+            let stream = u128::from_str_radix(entry.details.get("stream")?.as_str()?, 16).ok()?;
+            let at = now.checked_sub(wall.duration_since(entry.time?).ok()?)?;
+            let path = entry.details.get("path")?.as_str()?.into();
+            Some((stream, Self { at, path, size: entry.details.get("size")?.as_u64()? }))
+        });
+        begun.collect()
     }
 }
 

@@ -1,6 +1,7 @@
 //! One line of the sink, taken apart as far as the oracle needs it.
 
 use std::fmt;
+use std::time::SystemTime;
 
 use serde_json::Value;
 
@@ -112,6 +113,8 @@ pub struct Loss {
 pub struct Entry {
     /// Its record id.
     pub id: Id,
+    /// `@timestamp`: when what it says happened, as the agent's clock stood.
+    pub time: Option<SystemTime>,
     /// `event.action`.
     pub action: String,
     /// `waybill.control`.
@@ -140,7 +143,8 @@ impl Parsed {
             let action = string("event.action").ok_or("a ledger entry without event.action")?.to_owned();
             let details = face::field(value, "waybill.control").cloned().unwrap_or_default();
             let loss = if action == face::LOSS { Some(loss(&details)?) } else { None };
-            return Ok(Self::Entry(Entry { id, action, details, loss, file, at }));
+            let time = string("@timestamp").and_then(|text| text.parse::<jiff::Timestamp>().ok()).map(SystemTime::from);
+            return Ok(Self::Entry(Entry { id, time, action, details, loss, file, at }));
         }
         let stream = string("waybill.stream").ok_or("no waybill.stream")?;
         if u128::from_str_radix(stream, 16) != Ok(id.stream) || number("waybill.offset") != Some(id.offset) {

@@ -263,7 +263,7 @@ mod tests {
     fn an_ended_stream_counts_with_what_became_of_it() {
         let mut model = model();
         let id = StreamId([1; 16]);
-        let mut ended = model.streams[&id].clone();
+        let mut ended = model.streams.get(&id).unwrap().clone();
         ended.phase = 1;
         model.apply(Kind::StreamPut(ended));
         model.apply(cursor(1, 1, 100, 10));

@@ -92,6 +92,38 @@ fn outcomes() {
 }
 
 #[test]
+fn admission_that_refuses() {
+    let with = |code: u16, message: &str| {
+        let mut event = event();
+        event["responseStatus"] = json!({"status": "Failure", "message": message, "code": code});
+        read(&event)["waybill"]["outcome"].clone()
+    };
+    assert_eq!(with(400, "admission webhook \"v.x\" denied the request: no"), "deny");
+    let policy = "pods \"web\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no";
+    assert_eq!(with(422, policy), "deny");
+    assert_eq!(with(422, &format!("Pod \"{policy}\" is invalid")), "error");
+    assert_eq!(with(500, "admission webhook \"v.x\" denied the request: no"), "error");
+}
+
+#[test]
+fn logins_to_openshift() {
+    let with = |decision: &str, user: Value| {
+        let mut event = event();
+        event["user"] = user;
+        event["responseStatus"] = json!({"code": 302});
+        event["annotations"] = json!({
+            "authentication.openshift.io/decision": decision, "authentication.openshift.io/username": "alice",
+        });
+        let record = read(&event);
+        (record["waybill"]["outcome"].clone(), record["user"]["name"].clone(), record["event"]["category"].clone())
+    };
+    let login = |outcome: &str, name: &str| (json!(outcome), json!(name), json!(["authentication"]));
+    assert_eq!(with("deny", json!({})), login("deny", "alice"));
+    assert_eq!(with("error", json!({"username": "system:anonymous"})), login("error", "alice"));
+    assert_eq!(with("allow", json!({"username": "bob"})), login("allow", "bob"));
+}
+
+#[test]
 fn the_pod_that_wrote_the_log_is_not_what_it_is_about() {
     let pod = Kubernetes {
         namespace: "kube-system".into(),

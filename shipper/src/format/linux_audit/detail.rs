@@ -1,7 +1,7 @@
 //! Writes `waybill.audit`: the fields of a record under their own names, decoded, and what `ENRICHED` says of numbers.
 
 use super::super::object::Object;
-use super::dictionary::{COUNT, is_encoded, known};
+use super::dictionary::{COUNT, ENRICHED, is_encoded, known};
 use super::fields::{Pair, Pairs, is_hex, unhex};
 use super::flood::Fate;
 use super::found::{Found, Key, Text, blank};
@@ -9,28 +9,6 @@ use super::found::{Found, Key, Text, blank};
 /// So many fields without a known name are kept, of so many bytes each.
 const OTHERS: usize = 16;
 const LONGEST_OTHER: usize = 256;
-
-/// What the daemon's enriched part calls a number, and our name for it.
-const NAMES: [(&[u8], &str); 18] = [
-    (b"ARCH", "arch"),
-    (b"SYSCALL", "syscall"),
-    (b"AUID", "auid"),
-    (b"UID", "uid"),
-    (b"GID", "gid"),
-    (b"EUID", "euid"),
-    (b"SUID", "suid"),
-    (b"FSUID", "fsuid"),
-    (b"EGID", "egid"),
-    (b"SGID", "sgid"),
-    (b"FSGID", "fsgid"),
-    (b"OUID", "ouid"),
-    (b"OGID", "ogid"),
-    (b"OAUID", "oauid"),
-    (b"OLD-AUID", "old-auid"),
-    (b"ID", "id"),
-    (b"SAUID", "sauid"),
-    (b"INODE_UID", "inode_uid"),
-];
 
 /// Reads the fields, and writes them as `data`; those without a known name as `other`.
 pub(super) fn fields<'a>(
@@ -72,6 +50,9 @@ pub(super) fn fields<'a>(
         for pair in Pairs::new(text) {
             if pair.key == b"msg" && pair.quoted {
                 found.set(Key::Nested, Text::Line(pair.value));
+                if let Some(id) = counted(pair.value) {
+                    found.set(Key::Target, Text::Line(id));
+                }
                 for pair in Pairs::new(pair.value) {
                     each(pair, found, scratch);
                 }
@@ -87,6 +68,14 @@ pub(super) fn fields<'a>(
         self::others(waybill, text);
     }
     found.command_line(scratch);
+}
+
+/// Whom PAM's counters of failed logins are about: `pam_faillock uid=1000 …`. The record's own `uid=` is that of the process.
+fn counted(message: &[u8]) -> Option<&[u8]> {
+    let (module, rest) = super::super::sshd::split(message, b" uid=")?;
+    let id = &rest[..memchr::memchr(b' ', rest).unwrap_or(rest.len())];
+    (module.starts_with(b"pam_") && module.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_'))
+        .then_some(id)
 }
 
 /// Fields that the dictionary does not have.
@@ -165,15 +154,19 @@ pub(super) fn names<'a>(waybill: &mut Object<'_>, text: &'a [u8], found: &mut Fo
     let mut seen = 0u32;
     for pair in Pairs::new(text) {
         match pair.key {
-            b"AUID" => found.set(Key::LoginName, Text::Line(pair.value)),
-            b"UID" => found.set(Key::UserName, Text::Line(pair.value)),
+            b"AUID" => found.first(Key::LoginName, pair.value),
+            // The names stand in the order of the fields.
+            b"UID" if found.has(Key::UserName) && found.has(Key::Target) => found.first(Key::TargetName, pair.value),
+            b"UID" => found.first(Key::UserName, pair.value),
+            b"ID" => found.first(Key::TargetName, pair.value),
             _ => {}
         }
-        if let Some(index) = NAMES.iter().position(|(known, _)| *known == pair.key)
+        if let Some(index) = ENRICHED.iter().position(|(known, _)| *known == pair.key)
+            && !ENRICHED[index].1.is_empty()
             && seen & 1 << index == 0
         {
             seen |= 1 << index;
-            names.text(NAMES[index].1, pair.value);
+            names.text(ENRICHED[index].1, pair.value);
         }
     }
 }

@@ -7,8 +7,16 @@
 //! Text that someone else chose is quoted if it is printable, else it is upper-case hexadecimal without quotes. Which fields may
 //! hold such text is said by the field dictionary of the audit project; of all others `10` is a number.
 
+use super::dictionary::{ENRICHED, is_encoded};
+
 /// Behind this the daemon repeats numbers as names (`log_format = ENRICHED`).
 const SEPARATOR: u8 = 0x1d;
+
+/// What readers make of the separator that take it for unprintable, if they do not leave it out: rsyslog, `cat -v`, Python.
+const SIGNS: [&[u8]; 3] = [b"#035", b"^]", b"\\x1d"];
+
+/// So many apostrophes are tried, from the last one: names have few.
+const MOST_APOSTROPHES: usize = 8;
 
 /// No socket address takes more than this between its braces.
 const LONGEST_BRACES: usize = 1024;
@@ -23,11 +31,111 @@ pub(super) struct Pair<'a> {
     pub(super) old: bool,
 }
 
-/// The fields of a record, and its enriched part.
-pub(super) fn divide(text: &[u8]) -> (&[u8], &[u8]) {
-    match memchr::memchr(SEPARATOR, text) {
-        Some(at) => (&text[..at], &text[at + 1..]),
+/// So many equals signs of one token are looked at: a field and a pair have two.
+const MOST_SIGNS: usize = 3;
+
+/// The fields of a record, and its enriched part. Of a line that is not `interpreted` the part is found, too, where its separator was
+/// lost on the way; in one that is, what others wrote is not quoted, and nothing would tell it from that part.
+pub(super) fn divide(text: &[u8], interpreted: bool) -> (&[u8], &[u8]) {
+    if let Some(at) = memchr::memchr(SEPARATOR, text) {
+        return (&text[..at], &text[at + 1..]);
+    }
+    let line = text.trim_ascii_end();
+    match (!interpreted).then(|| appended(line)).flatten() {
+        Some(at) => {
+            let front = line[..at].trim_ascii_end();
+            (SIGNS.iter().find_map(|sign| front.strip_suffix(*sign)).unwrap_or(front), &line[at..])
+        }
         None => (text, &text[text.len()..]),
+    }
+}
+
+/// Where the enriched part begins that has lost its separator. What user space wrote, and others chose, stands in apostrophes: then
+/// only what is behind the one that closes it counts. What the kernel wrote has such text in quotes or in hexadecimal.
+fn appended(text: &[u8]) -> Option<usize> {
+    if !text.starts_with(b"msg='") && memchr::memmem::find(text, b" msg='").is_none() {
+        return glued(text).filter(|at| *at > 0);
+    }
+    memchr::memrchr_iter(b'\'', text).take(MOST_APOSTROPHES).find_map(|apostrophe| {
+        let behind = text[apostrophe + 1..].trim_ascii_start();
+        let at = glued(behind)?;
+        let sign = &behind[..at];
+        (sign.is_empty() || SIGNS.contains(&sign)).then_some(text.len() - behind.len() + at)
+    })
+}
+
+/// Where the enriched pairs begin that fill a text to its end: the first at the front, or right behind a value.
+fn glued(text: &[u8]) -> Option<usize> {
+    let mut begins = None;
+    let mut at = 0;
+    while at < text.len() {
+        if text[at] == b' ' {
+            at += 1;
+            continue;
+        }
+        let (end, pair) = token(text, at);
+        begins = match pair {
+            Some(pair) if pair == at && begins.is_some() => begins,
+            // A blank is no separator: what stands in front would have to be a pair as well.
+            Some(pair) if pair > at || at == 0 => Some(pair),
+            _ => None,
+        };
+        at = end;
+    }
+    begins
+}
+
+/// Where the token ends that begins at `start`, and where in it an enriched pair begins that reaches to that end.
+fn token(text: &[u8], start: usize) -> (usize, Option<usize>) {
+    let (mut pair, mut signs) = (None, 0);
+    let mut at = start;
+    while let Some(offset) = text[at..].iter().position(|byte| matches!(byte, b' ' | b'"' | b'=' | b'{')) {
+        let found = at + offset;
+        at = found + 1;
+        let rest = &text[at..];
+        let close = match text[found] {
+            b' ' => return (found, pair),
+            b'=' => {
+                signs += 1;
+                let length = (signs <= MOST_SIGNS).then(|| enriched_name(&text[start..found])).flatten();
+                pair = length.map(|length| found - length);
+                continue;
+            }
+            b'"' => memchr::memchr(b'"', rest),
+            // The last brace closes: a path may hold others.
+            _ if found > start && text[found - 1] == b'=' => {
+                memchr::memrchr(b'}', &rest[..rest.len().min(LONGEST_BRACES)])
+            }
+            _ => continue,
+        };
+        let Some(close) = close else { return (text.len(), None) };
+        at += close + 1;
+        if text.get(at).is_some_and(|byte| *byte != b' ') {
+            pair = None;
+        }
+    }
+    (text.len(), pair)
+}
+
+/// Length of the enriched part's name that stands at the end of what is before an equals sign: alone, or behind a field.
+fn enriched_name(before: &[u8]) -> Option<usize> {
+    before.last().filter(|byte| byte.is_ascii_uppercase())?;
+    let names = ENRICHED.iter().map(|(name, _)| *name).filter(|name| before.ends_with(name));
+    // "41AUID" is 41 and AUID, "4AUID" is 4A and UID.
+    names.filter(|name| is_whole(&before[..before.len() - name.len()])).map(<[u8]>::len).max()
+}
+
+/// Whether a field can end here: nothing, a sign, or `name=value`, where encoded text is whole.
+fn is_whole(field: &[u8]) -> bool {
+    let sign = SIGNS.iter().find_map(|sign| field.strip_suffix(*sign));
+    let field = sign.unwrap_or(field);
+    match memchr::memchr(b'=', field) {
+        None => field.is_empty(),
+        Some(at) => {
+            let (name, value) = (&field[..at], &field[at + 1..]);
+            let quoted = value.len() > 1 && value.starts_with(b"\"") && value.ends_with(b"\"");
+            quoted || !is_encoded(name) || is_hex(value) || matches!(value, b"(null)" | b"(none)" | b"?")
+        }
     }
 }
 
@@ -53,7 +161,8 @@ impl<'a> Pairs<'a> {
                 Some((value, true))
             }
             Some(b'{') => {
-                let end = memchr::memchr(b'}', &self.rest[..self.rest.len().min(LONGEST_BRACES)])?;
+                // The last one: the path of a socket may hold others.
+                let end = memchr::memrchr(b'}', &self.rest[..self.rest.len().min(LONGEST_BRACES)])?;
                 let value = &self.rest[1..end];
                 self.rest = &self.rest[end + 1..];
                 Some((value.trim_ascii(), true))
@@ -87,7 +196,12 @@ impl<'a> Iterator for Pairs<'a> {
             let old = std::mem::take(&mut self.old);
             let (value, quoted) = self.value(key).unwrap_or_else(|| {
                 // A title stands alone; `ausearch -i` prints it with its blanks.
-                let end = memchr::memchr(b' ', self.rest).filter(|_| key != b"proctitle").unwrap_or(self.rest.len());
+                let end = match key {
+                    b"proctitle" => None,
+                    b"op" => words(self.rest),
+                    _ => memchr::memchr(b' ', self.rest),
+                };
+                let end = end.unwrap_or(self.rest.len());
                 let (value, rest) = self.rest.split_at(end);
                 self.rest = rest;
                 (bare(value), false)
@@ -95,6 +209,14 @@ impl<'a> Iterator for Pairs<'a> {
             return Some(Pair { key, value, quoted, old });
         }
     }
+}
+
+/// Where the words end with which a text begins: before the next field. Some programs write an operation in words.
+fn words(text: &[u8]) -> Option<usize> {
+    memchr::memchr_iter(b' ', text).find(|blank| {
+        let next = text[blank + 1..].iter().find(|byte| matches!(byte, b' ' | b'=' | b'('));
+        next.is_some_and(|byte| *byte != b' ')
+    })
 }
 
 /// Without what old programs put around and between fields: `(hostname=?, addr=?, terminal=pts/0 res=failed)`.
@@ -159,9 +281,69 @@ mod tests {
             pairs("(hostname=?, addr=192.0.2.7, res=failed)"),
             expected(&[("hostname", "?", false), ("addr", "192.0.2.7", false), ("res", "failed", false)])
         );
+        assert_eq!(
+            pairs("op=adding user to shadow group acct=\"x\" op=changing password"),
+            expected(&[
+                ("op", "adding user to shadow group", false),
+                ("acct", "x", true),
+                ("op", "changing password", false)
+            ])
+        );
+        assert_eq!(
+            pairs("SADDR={ saddr_fam=local path=/x } AUID=\"root\" }"),
+            expected(&[("SADDR", "saddr_fam=local path=/x } AUID=\"root\"", true)])
+        );
         assert_eq!(pairs("proctitle=sshd: a [priv]"), expected(&[("proctitle", "sshd: a [priv]", false)]));
         let old: Vec<bool> = Pairs::new(b"old auid=1 new auid=2").map(|pair| pair.old).collect();
         assert_eq!(old, [true, false]);
+    }
+
+    /// What is left of an enriched line whose separator was lost.
+    #[test]
+    fn a_lost_separator() {
+        for (text, main, enriched) in [
+            (
+                "pid=1 msg='op=x res=success'UID=\"a\" AUID=\"a b\"",
+                "pid=1 msg='op=x res=success'",
+                "UID=\"a\" AUID=\"a b\"",
+            ),
+            ("msg='op=x res=1'#035UID=\"o'brien\" ID=\"x\"", "msg='op=x res=1'", "UID=\"o'brien\" ID=\"x\""),
+            ("pid=1 msg='res=1' UID=\"a\" ", "pid=1 msg='res=1'", "UID=\"a\""),
+            (" ses=3 res=1UID=\"root\" OLD-AUID=\"unset\"", " ses=3 res=1", "UID=\"root\" OLD-AUID=\"unset\""),
+            (" ses=3 res=1^]UID=\"root\"", " ses=3 res=1", "UID=\"root\""),
+            (" cap_frootid=0OUID=\"root\" OGID=root", " cap_frootid=0", "OUID=\"root\" OGID=root"),
+            (" key=(null)ARCH=x86_64 SYSCALL=execve", " key=(null)", "ARCH=x86_64 SYSCALL=execve"),
+            (" key=\"a\"ARCH=x86_64", " key=\"a\"", "ARCH=x86_64"),
+            (" key=41AUID=\"x\"", " key=41", "AUID=\"x\""),
+            (" data=6C0AUID=\"x\"", " data=6C0A", "UID=\"x\""),
+            (
+                " saddr=0200SADDR={ saddr_fam=local path=/x } UID=\"root\" }",
+                " saddr=0200",
+                "SADDR={ saddr_fam=local path=/x } UID=\"root\" }",
+            ),
+        ] {
+            assert_eq!(divide(text.as_bytes(), false), (main.as_bytes(), enriched.as_bytes()), "{text}");
+        }
+        for text in [
+            "",
+            "'",
+            "{",
+            " a=\"",
+            " ses=3 res=1",
+            // What someone chose.
+            "pid=1 msg='op=x acct=\"a'UID=0\" exe=\"/x\" res=failed'",
+            "pid=1 msg='op=x acct=\"a'AUID=\" exe=\"/x\" hostname=? res=failed'",
+            "pid=1 msg='op=x acct=\"aUID=0\" res=failedUID=0'",
+            " comm=\"xUID=0\"",
+            " comm=\"UID=0\" exe=\"/AUID=0\"",
+            " comm=xAUID=root",
+            " name=x AUID=root",
+            " table=xUID=0 family=2",
+        ] {
+            assert_eq!(divide(text.as_bytes(), false), (text.as_bytes(), &b""[..]), "{text}");
+        }
+        let interpreted = " a1=xAUID=root";
+        assert_eq!(divide(interpreted.as_bytes(), true), (interpreted.as_bytes(), &b""[..]));
     }
 
     #[test]

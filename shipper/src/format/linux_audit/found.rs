@@ -49,6 +49,16 @@ pub(super) enum Key {
     Old,
     Enabled,
     Arguments,
+    /// The account that a message is about, and its name.
+    Target,
+    TargetName,
+    Permissive,
+    Code,
+    Response,
+    DestinationAddress,
+    DestinationPort,
+    SourcePort,
+    Protocol,
     /// What user space wrote, `msg='…'`.
     Nested,
 }
@@ -87,6 +97,13 @@ const NAMES: &[(&[u8], Key)] = &[
     (b"lost", Key::Lost),
     (b"old", Key::Old),
     (b"audit_enabled", Key::Enabled),
+    (b"permissive", Key::Permissive),
+    (b"code", Key::Code),
+    (b"resp", Key::Response),
+    (b"daddr", Key::DestinationAddress),
+    (b"dport", Key::DestinationPort),
+    (b"sport", Key::SourcePort),
+    (b"proto", Key::Protocol),
 ];
 
 /// Where texts go in the record.
@@ -163,6 +180,17 @@ impl<'a> Found<'a> {
         {
             self.set(*key, text);
         }
+    }
+
+    /// Takes a text of the line, unless there is one.
+    pub(super) fn first(&mut self, key: Key, text: &'a [u8]) {
+        if !self.has(key) {
+            self.set(key, Text::Line(text));
+        }
+    }
+
+    pub(super) fn has(&self, key: Key) -> bool {
+        self.texts[key as usize].is_some()
     }
 
     pub(super) fn get<'s>(&self, key: Key, scratch: &'s [u8]) -> Option<&'s [u8]>

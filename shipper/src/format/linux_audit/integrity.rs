@@ -17,7 +17,7 @@ const LOSSES: [&[u8]; 6] = [
 ];
 
 /// Parts of what the daemons say in syslog about their own log (`auditd-event.c`, `audispd`): what they come to.
-const DAEMONS: [(&[u8], &str); 12] = [
+const DAEMONS: [(&[u8], &str); 14] = [
     (b"queue is full - dropping event", "audit-records-lost"),
     (b"queue to plugins is full - dropping event", "audit-records-lost"),
     (b"event lost", "audit-records-lost"),
@@ -30,6 +30,9 @@ const DAEMONS: [(&[u8], &str); 12] = [
     (b"no space left on logging partition", "audit-disk-full"),
     (b"is low on disk space for logging", "audit-disk-nearly-full"),
     (b"Error writing an event to disk", "audit-records-lost"),
+    // The kernel had no room for what the daemon did not take from it.
+    (b"Error receiving audit netlink packet (No buffer space available)", "audit-records-lost"),
+    (b"Error receiving audit netlink packet", "audit-failed"),
 ];
 
 /// Reads a message of the kernel or of the daemons about their own log. Sets nothing if it is another one.
@@ -75,7 +78,8 @@ pub(super) fn refine(
 ) {
     let Some(number) = kind.map(|kind| kind.number) else { return };
     match number {
-        1200 | 1206 => mark(record, "audit-started"),
+        1200 => mark(record, "audit-started"),
+        1206 => mark(record, "audit-resumed"),
         1201 => mark(record, "audit-stopped"),
         1202 | 1209 => mark(record, "audit-failed"),
         1203 | 1204 | 1305 | 1328 | 1329 => mark(record, "audit-configured"),

@@ -45,18 +45,8 @@ pub(super) fn parse<'a>(record: &mut Record<'a>, message: &'a [u8], detail: &mut
     record.types = "\"connection\"";
     record.name(Field::EventAction, "packet-logged");
     record.set(Field::Message, message);
-    for (side, host, port) in [(Side::Source, from, value(b"SPT=")), (Side::Destination, to, value(b"DPT="))] {
-        let port = port.filter(|port| is_port(port));
-        record.endpoint(side, &Endpoint { transport: None, host, port, version: Version::of(host) });
-    }
-    match value(b"PROTO=") {
-        Some(b"TCP" | b"6") => record.name(Field::NetworkTransport, "tcp"),
-        Some(b"UDP" | b"17") => record.name(Field::NetworkTransport, "udp"),
-        Some(b"ICMP" | b"1") => record.name(Field::NetworkTransport, "icmp"),
-        Some(b"ICMPv6" | b"58") => record.name(Field::NetworkTransport, "ipv6-icmp"),
-        Some(b"SCTP" | b"132") => record.name(Field::NetworkTransport, "sctp"),
-        _ => {}
-    }
+    ends(record, (from, value(b"SPT=")), (to, value(b"DPT=")));
+    transport(record, value(b"PROTO="));
     if let Some(bytes) = value(b"LEN=") {
         record.set_checked(Field::NetworkBytes, bytes);
     }
@@ -79,6 +69,27 @@ pub(super) fn parse<'a>(record: &mut Record<'a>, message: &'a [u8], detail: &mut
         Object::member_after(detail, "netfilter").text("mark", mark);
     }
     true
+}
+
+/// Sets the ends of a packet, each an address and its port.
+pub(super) fn ends<'a>(record: &mut Record<'a>, from: (&'a [u8], Option<&'a [u8]>), to: (&'a [u8], Option<&'a [u8]>)) {
+    for (side, (host, port)) in [(Side::Source, from), (Side::Destination, to)] {
+        let port = port.filter(|port| is_port(port));
+        record.endpoint(side, &Endpoint { transport: None, host, port, version: Version::of(host) });
+    }
+}
+
+/// Sets the transport from a protocol's name or number.
+pub(super) fn transport(record: &mut Record<'_>, protocol: Option<&[u8]>) {
+    let name = match protocol {
+        Some(b"TCP" | b"tcp" | b"6") => "tcp",
+        Some(b"UDP" | b"udp" | b"17") => "udp",
+        Some(b"ICMP" | b"icmp" | b"1") => "icmp",
+        Some(b"ICMPv6" | b"ipv6-icmp" | b"58") => "ipv6-icmp",
+        Some(b"SCTP" | b"sctp" | b"132") => "sctp",
+        _ => return,
+    };
+    record.name(Field::NetworkTransport, name);
 }
 
 fn starts(word: &[u8], known: &[u8]) -> bool {

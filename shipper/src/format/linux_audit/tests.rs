@@ -271,3 +271,148 @@ fn a_value_is_not_a_field() {
     assert_eq!((&record["process"]["pid"], &record["user"]), (&json!(1), &json!({"name": "x"})));
     assert_eq!(record["source"]["ip"], "192.0.2.1");
 }
+
+/// What a pager, a terminal or a mail leaves of an enriched line.
+#[test]
+fn an_enriched_line_without_its_separator() {
+    let login = one(
+        "type=USER_AUTH msg=audit(1710208209.407:3275): pid=2464874 uid=1000 auid=1000 ses=3 subj=unconfined msg='op=PAM:authentication grantors=pam_unix acct=\"root\" exe=\"/usr/bin/su\" hostname=? addr=? terminal=pts/0 res=success'UID=\"amaus\" AUID=\"amaus\"",
+    );
+    assert_eq!(
+        login["user"],
+        json!({"id": "1000", "name": "amaus", "effective": {"id": "1000"}, "target": {"name": "root"}})
+    );
+    assert_eq!(login["waybill"]["audit"]["names"], json!({"uid": "amaus", "auid": "amaus"}));
+    assert_eq!((&login["waybill"]["audit"]["other"], &login["waybill"]["outcome"]), (&Value::Null, &json!("allow")));
+    let rule = one(
+        "type=CONFIG_CHANGE msg=audit(1710208209.407:9): auid=1000 ses=3 op=add_rule key=\"x\" list=4 res=1AUID=\"bob\"",
+    );
+    assert_eq!((&rule["user"]["name"], &rule["waybill"]["outcome"]), (&json!("bob"), &json!("success")));
+    let call = one(
+        "type=SYSCALL msg=audit(1710208209.407:9): arch=c000003e syscall=257 success=yes exit=3 pid=7 auid=1000 uid=0 comm=\"cat\" exe=\"/bin/cat\" key=\"access\"ARCH=x86_64 SYSCALL=openat AUID=\"bob\" UID=\"root\"",
+    );
+    assert_eq!((&call["user"]["name"], &call["waybill"]["audit"]["data"]["key"]), (&json!("bob"), &json!("access")));
+    let socket = one(
+        "type=SOCKADDR msg=audit(1710208209.407:9): saddr=02000050A9FEA9FE0000000000000000SADDR={ saddr_fam=inet laddr=169.254.169.254 lport=80 }",
+    );
+    assert_eq!(socket["destination"]["ip"], "169.254.169.254");
+    // A name that a client sent is none of those.
+    let forged = one(
+        "type=USER_LOGIN msg=audit(1710208209.407:3275): pid=7 uid=0 auid=4294967295 ses=4294967295 msg='op=login acct=\"x'AUID=root\" exe=\"/usr/sbin/sshd\" hostname=? addr=192.0.2.7 terminal=ssh res=failed'",
+    );
+    assert_eq!(
+        (&forged["user"], &forged["waybill"]["audit"]["names"]),
+        (&json!({"name": "x'AUID=root"}), &Value::Null)
+    );
+    let path = one(
+        "type=SOCKADDR msg=audit(1710208209.407:9): saddr=01002F7800\u{1d}SADDR={ saddr_fam=local path=/x } AUID=\"root\" }",
+    );
+    assert_eq!((&path["user"], &path["destination"]["address"]), (&Value::Null, &json!("/x")));
+    let title = one("type=EXECVE msg=audit(11/21/2026 22:57:09.995:621) : argc=2 a0=x a1=yAUID=root");
+    assert_eq!(title["user"], Value::Null);
+}
+
+#[test]
+fn what_was_let_through() {
+    for (line, outcome) in [
+        (
+            "AVC msg=audit(1.000:1): avc:  denied  { read } for  pid=7 comm=\"x\" tclass=file permissive=1",
+            json!("allow"),
+        ),
+        ("AVC msg=audit(1.000:1): avc:  denied  { read } for  pid=7 comm=\"permissive=1\" tclass=file", json!("deny")),
+        ("SECCOMP msg=audit(1.000:1): auid=1 uid=1 pid=7 sig=0 syscall=41 code=0x7ffc0000", json!("allow")),
+        ("SECCOMP msg=audit(1.000:1): auid=1 uid=1 pid=7 sig=31 syscall=41 code=0x80000000", json!("deny")),
+        ("SECCOMP msg=audit(1.000:1): auid=1 uid=1 pid=7 sig=0 syscall=41 code=0x50000", json!("deny")),
+        ("SECCOMP msg=audit(1.000:1): auid=1 uid=1 pid=7 sig=31 syscall=41 code=0x0", json!("deny")),
+        ("SECCOMP msg=audit(1.000:1): auid=1 uid=1 pid=7 sig=0 syscall=41 code=0x7ff00000", Value::Null),
+        ("GRP_AUTH msg=audit(1.000:1): pid=7 uid=0 auid=1 ses=3 msg='op=x acct=\"g\" res=failed'", json!("deny")),
+        ("FANOTIFY msg=audit(1.000:1): resp=2 fan_type=0 fan_info=0 subj_trust=2 obj_trust=2", json!("deny")),
+        ("FANOTIFY msg=audit(1.000:1): resp=1", json!("allow")),
+        ("LANDLOCK_ACCESS msg=audit(1.000:1): domain=195ba459b blockers=fs.refer path=\"/x\"", json!("deny")),
+        ("ANOM_LOGIN_FAILURES msg=audit(1.000:1): pid=7 uid=0 msg='pam_faillock uid=1000 res=success'", Value::Null),
+        ("ANOM_LOGIN_TIME msg=audit(1.000:1): pid=7 uid=0 msg='op=pam_time acct=\"x\" res=failed'", json!("deny")),
+        ("RESP_ACCT_LOCK msg=audit(1.000:1): pid=7 uid=0 msg='pam_faillock uid=1000 res=success'", json!("success")),
+    ] {
+        let record = one(&format!("type={line}"));
+        assert_eq!(record["waybill"]["outcome"], outcome, "{line}");
+        assert_eq!(record["waybill"]["audit"]["other"], Value::Null, "{line}");
+    }
+}
+
+#[test]
+fn whose_account_was_dealt_with() {
+    for (line, action, user) in [
+        (
+            "RESP_ACCT_LOCK msg=audit(1.000:1): pid=7 uid=0 auid=4294967295 ses=4294967295 msg='pam_faillock uid=1000 exe=\"/usr/sbin/sshd\" hostname=? addr=? terminal=? res=success'\u{1d}UID=\"root\" AUID=\"unset\" UID=\"bob\"",
+            "response-account-locked",
+            json!({"id": "0", "name": "root", "target": {"id": "1000", "name": "bob"}}),
+        ),
+        (
+            "USER_ACCT msg=audit(1.000:1): pid=7 uid=0 auid=0 ses=1 msg='pam_tally2 uid=1004 reset=0 exe=\"/x\" res=success'",
+            "account-checked",
+            json!({"id": "0", "effective": {"id": "0"}, "target": {"id": "1004"}}),
+        ),
+        (
+            "ADD_USER msg=audit(1.000:1): pid=7 uid=0 auid=1000 ses=1 msg='op=adding user id=1004 exe=\"/usr/sbin/useradd\" res=success'\u{1d}UID=\"root\" AUID=\"alice\" ID=\"carol\"",
+            "user-added",
+            json!({"id": "1000", "name": "alice", "effective": {"id": "0"}, "target": {"id": "1004", "name": "carol"}}),
+        ),
+        (
+            "ADD_GROUP msg=audit(1.000:1): pid=7 uid=0 auid=1000 ses=1 msg='op=adding group id=1004 res=success'",
+            "group-added",
+            json!({"id": "1000", "effective": {"id": "0"}}),
+        ),
+        (
+            "USER_CHAUTHTOK msg=audit(1.000:1): pid=7 uid=0 auid=1000 ses=1 msg='op=changing uid id=1004 exe=\"/usr/sbin/usermod\" res=success'",
+            "account-changed",
+            json!({"id": "1000", "effective": {"id": "0"}, "target": {"id": "1004"}}),
+        ),
+        (
+            "USER_CHAUTHTOK msg=audit(1.000:1): pid=7 uid=0 auid=1000 ses=1 msg='op=updating passwd acct=\"bob\" res=success'",
+            "password-changed",
+            json!({"id": "1000", "effective": {"id": "0"}, "target": {"name": "bob"}}),
+        ),
+        (
+            "USER_CHAUTHTOK msg=audit(1.000:1): pid=7 uid=0 auid=1000 ses=1 msg='op=PAM:chauthtok grantors=pam_unix acct=\"bob\" res=success'",
+            "password-changed",
+            json!({"id": "1000", "effective": {"id": "0"}, "target": {"name": "bob"}}),
+        ),
+        // What is called so inside of a message is not looked at.
+        (
+            "USER_LOGIN msg=audit(1.000:1): pid=7 uid=0 auid=1 ses=1 msg='op=login acct=\"pam_x uid=5\" uid=9 res=failed'",
+            "user_login",
+            json!({"id": "1", "effective": {"id": "0"}, "target": {"name": "pam_x uid=5"}}),
+        ),
+    ] {
+        let record = one(&format!("type={line}"));
+        assert_eq!((&record["event"]["action"], &record["user"]), (&json!(action), &user), "{line}");
+    }
+    let whole = one(
+        "type=USER_CHAUTHTOK msg=audit(1.000:1): pid=7 msg='op=adding user to shadow group acct=\"bob\" res=success'",
+    );
+    assert_eq!(whole["waybill"]["audit"]["data"]["op"], "adding user to shadow group");
+}
+
+#[test]
+fn packets_of_old_kernels() {
+    let packet = one(
+        "type=NETFILTER_PKT msg=audit(1.000:1): mark=0x0 saddr=203.0.113.5 daddr=192.0.2.1 proto=6 sport=40000 dport=22",
+    );
+    assert_eq!(packet["source"], json!({"address": "203.0.113.5", "ip": "203.0.113.5", "port": 40000}));
+    assert_eq!(packet["destination"], json!({"address": "192.0.2.1", "ip": "192.0.2.1", "port": 22}));
+    assert_eq!(packet["network"]["transport"], "tcp");
+}
+
+#[test]
+fn the_daemon_about_its_log() {
+    for (line, integrity) in [
+        ("type=DAEMON_RESUME msg=audit(1.000:1): op=resume-logging auid=0 pid=1 res=success", "audit-resumed"),
+        ("type=DAEMON_START msg=audit(1.000:1): op=start ver=3.0 auid=0 pid=1 res=success", "audit-started"),
+        (
+            "Nov 21 22:45:14 vm auditd[812]: Error receiving audit netlink packet (No buffer space available)",
+            "audit-records-lost",
+        ),
+    ] {
+        assert_eq!(one(line)["waybill"]["integrity"], integrity, "{line}");
+    }
+}

@@ -13,6 +13,13 @@ pub(super) struct Type {
     pub(super) decides: bool,
 }
 
+impl Type {
+    /// Whether `id=` in it is a user's, and that of the one who was dealt with.
+    pub(super) fn is_about_user(&self) -> bool {
+        self.category == IAM && !matches!(self.number, 1116 | 1117 | 1119 | 1132 | 1133)
+    }
+}
+
 const AUTHENTICATION: &str = "\"authentication\"";
 const CONFIGURATION: &str = "\"configuration\"";
 const FIREWALL: &str = "\"configuration\",\"network\"";
@@ -84,7 +91,7 @@ const TYPES: &[Type] = &[
     deciding(1123, "USER_CMD", "user-command", PROCESS),
     of(1124, "USER_TTY", "terminal-input", PROCESS, INFO),
     of(1125, "CHUSER_ID", "user-changed", IAM, CHANGE),
-    of(1126, "GRP_AUTH", "group-authentication", AUTHENTICATION, START),
+    deciding(1126, "GRP_AUTH", "group-authentication", AUTHENTICATION),
     of(1127, "SYSTEM_BOOT", "booted", HOST, START),
     of(1128, "SYSTEM_SHUTDOWN", "shut-down", HOST, END),
     of(1129, "SYSTEM_RUNLEVEL", "runlevel-changed", HOST, CHANGE),

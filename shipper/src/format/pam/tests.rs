@@ -123,6 +123,40 @@ fn modules_of_every_age() {
         ("sshd", "pam_winbind(sshd:auth): user 'bob' granted access", "pam-authentication|bob|-|-", Some(Allow)),
         ("passwd", "pam_unix(passwd:chauthtok): password changed for bob", "password-changed|bob|-|-", Some(Success)),
         (
+            "sshd(pam_unix)",
+            "2 more authentication failures; logname= uid=0 euid=0 tty=ssh ruser= rhost=192.0.2.1  user=root",
+            "pam-authentication|root|-|192.0.2.1",
+            deny,
+        ),
+        (
+            "login",
+            "pam_unix(login:auth): user [fira] has blank password; authenticated without it",
+            "pam-authentication|fira|-|-",
+            Some(Allow),
+        ),
+        ("su", "pam_wheel(su:auth): Access denied to 'bob' for 'root'", "pam-access-denied|bob|-|-", deny),
+        ("su", "pam_wheel(su:auth): Access granted to 'bob' for 'root'", "pam-access-granted|bob|-|-", Some(Allow)),
+        ("su", "pam_wheel(su:auth): Access refused to 'bob' for 'root'", "-|-|-|-", None),
+        ("sshd", "pam_limits(sshd:session): Too many logins (max 2) for bob", "pam-too-many-logins|bob|-|-", deny),
+        (
+            "login",
+            "pam_securetty(login:auth): access denied: tty 'pts/0' is not secure !",
+            "pam-access-denied|-|-|-",
+            deny,
+        ),
+        (
+            "sshd",
+            "pam_krb5[1234]: authentication fails for 'bob' (bob@X.TEST): User not known (Client 'a' (b))",
+            "pam-authentication|bob|-|-",
+            deny,
+        ),
+        (
+            "sshd",
+            "pam_krb5[1234]: authentication succeeds for 'bob' (bob@X.TEST)",
+            "pam-authentication|bob|-|-",
+            Some(Allow),
+        ),
+        (
             "sshd",
             "pam_systemd(sshd:session): Failed to connect to system bus: No such file or directory",
             "-|-|-|-",
@@ -138,6 +172,26 @@ fn modules_of_every_age() {
     {
         assert!(read("sshd", message).is_none(), "{message}");
     }
+}
+
+#[test]
+fn the_helper_that_checks_passwords() {
+    let read = |message: &str| {
+        let (mut detail, mut record) = (Vec::new(), Record::new("sshd", "sshd"));
+        helper(&mut record, message.as_bytes(), &mut detail).then(|| {
+            let text = |field| record.get(field).map_or("-", |text| std::str::from_utf8(text).unwrap());
+            (format!("{}|{}", text(Field::EventAction), text(Field::UserName)), record.outcome)
+        })
+    };
+    for (message, fields, outcome) in [
+        ("password check failed for user (testuser)", "pam-authentication|testuser", Some(Deny)),
+        ("password check failed for user (a) b)", "pam-authentication|a) b", Some(Deny)),
+        ("check pass; user unknown", "pam-unknown-user|-", None),
+        ("inappropriate use of Unix helper binary [UID=1000]", "pam-helper-misused|-", Some(Deny)),
+    ] {
+        assert_eq!(read(message), Some((fields.to_owned(), outcome)), "{message}");
+    }
+    assert_eq!(read("session opened for user root"), None);
 }
 
 #[test]

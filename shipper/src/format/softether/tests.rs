@@ -106,6 +106,30 @@ fn a_login_is_followed_along_its_connection_and_session() {
     assert!(ended["waybill"]["softether"]["bytes_in"].is_u64(), "{ended}");
 }
 
+/// The program calls every end of a connection an error.
+#[test]
+fn why_a_connection_ended() {
+    for (code, outcome) in [
+        (1, json!("error")),
+        (3, Value::Null),
+        (6, Value::Null),
+        (11, Value::Null),
+        (9, json!("deny")),
+        (12, json!("deny")),
+        (13, json!("error")),
+        (109, json!("deny")),
+    ] {
+        let line = format!(
+            "2026-11-21 22:43:13.000 Connection \"CID-88\" terminated by the cause \"The VPN session has been deleted.\" (code {code})."
+        );
+        let record = &read_as(Kind::SoftEtherServer, &info(), &[line.as_bytes()])[0];
+        assert_eq!(record["event"]["action"], "connection-error", "{record}");
+        assert_eq!((&record["waybill"]["outcome"], &record["error"]["code"]), (&outcome, &json!(code.to_string())));
+    }
+    let line = b"2026-11-21 22:43:13.000 L2TP PPP Session [192.0.2.7:1701]: The PPP session is disconnected.";
+    assert_eq!(read_as(Kind::SoftEtherServer, &info(), &[line])[0]["waybill"]["softether"]["ppp_postfix"], "L2TP");
+}
+
 /// The stable edition does not print the address where a login fails.
 #[test]
 fn a_failed_login_gets_its_address_from_the_line_before() {

@@ -124,6 +124,21 @@ fn refusals() {
         deny,
     );
     is("error: PAM: authentication failure for x from 192.0.2.1 via 198.51.100.1", "pam-refused|x|192.0.2.1|-", deny);
+    for (reason, outcome) in [
+        ("Have exhausted maximum number of retries for service", Deny),
+        ("Authentication service cannot retrieve authentication info", Error),
+        ("Module is unknown", Error),
+        ("System error", Error),
+    ] {
+        let line = format!("error: PAM: {reason} for root from 192.0.2.1");
+        is(&line, "pam-refused|root|192.0.2.1|-", Some(outcome));
+    }
+    is("Login restricted for bob: 3004-303 There have been too many", "user-not-allowed|bob|-|-", deny);
+    is(
+        "error: Could not stat AuthorizedKeysCommand \"/x\": No such file or directory",
+        "keys-unreadable|-|-|-",
+        Some(Error),
+    );
     is("fatal: Access denied for user alice by PAM account configuration [preauth]", "account-refused|alice|-|-", deny);
     is("ROOT LOGIN REFUSED FROM 192.0.2.1 port 5", "root-login-refused|root|192.0.2.1|5", deny);
     is(
@@ -249,6 +264,42 @@ fn connections() {
         Some(Success),
     );
     is("Close session: user bob from 192.0.2.1 port 5 id 0", "session-closed|bob|192.0.2.1|5", Some(Success));
+}
+
+/// A connection that was gone when its line was written.
+#[test]
+fn a_peer_that_is_unknown() {
+    is(
+        "Accepted publickey for aws_user from UNKNOWN port 65535 ssh2: RSA SHA256:abc",
+        "ssh_login|aws_user|-|-",
+        Some(Allow),
+    );
+    is("Failed password for root from UNKNOWN port 65535 ssh2", "ssh_login|root|-|-", Some(Deny));
+    is("Invalid user x from UNKNOWN port 65535", "invalid-user|x|-|-", Some(Deny));
+    is("Received disconnect from UNKNOWN port 65535:11: bye", "disconnected|-|-|-", Some(Success));
+    is("Connection from UNKNOWN port 65535 on UNKNOWN port 65535", "connection|-|-|-", None);
+    is("error: PAM: Authentication failure for root from UNKNOWN", "pam-refused|root|-|-", Some(Deny));
+    // A name of that kind hides nobody.
+    is(
+        "Failed password for invalid user x from UNKNOWN port 65535 ssh2 from 192.0.2.1 port 5 ssh2",
+        "ssh_login|x from UNKNOWN port 65535 ssh2|192.0.2.1|5",
+        Some(Deny),
+    );
+}
+
+#[test]
+fn subsystems() {
+    let (success, error) = (Some(Success), Some(Error));
+    is("subsystem request for sftp by user bob", "subsystem-request|bob|-|-", success);
+    is("subsystem request for sftp", "subsystem-request|-|-|-", success);
+    is(
+        "subsystem request for netconf by user checker failed, subsystem not found",
+        "subsystem-request|checker|-|-",
+        error,
+    );
+    is("error: subsystem request for netconf failed, subsystem not found", "subsystem-request|-|-|-", error);
+    is("subsystem request for x by user root by user bob", "subsystem-request|bob|-|-", success);
+    is("open \"/x\" flags READ mode 0666", "sftp-open|-|-|-", None);
 }
 
 /// Names that hold sshd's own words.

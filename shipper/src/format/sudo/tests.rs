@@ -124,9 +124,21 @@ fn su_and_doas() {
         ("alice ran command ls -l as root from /home/a", "su|alice|root|/home/a|-|ls -l|-", success),
         ("failed auth for alice", "su-refused|alice|-|-|-|-|-", deny),
         ("command not permitted for alice: ls", "su-refused|alice|-|-|-|ls|-", deny),
+        ("failed command for alice: ls", "su-refused|alice|-|-|-|ls|-", deny),
+        ("alice ran command as bob: ls -l", "su|alice|bob|-|-|ls -l|-", success),
+        ("failed: ttyq4 changing from ldap to root", "su-refused|ldap|root|-|-|-|-", deny),
+        ("succeeded: ttyq4 changing from ldap to root", "su|ldap|root|-|-|-|-", success),
     ] {
-        let (fields, found, _) = read(message, true).unwrap_or_else(|| panic!("{message}"));
-        assert_eq!((fields.as_str(), found), (expected, outcome), "{message}");
+        let (fields, found, suspect) = read(message, true).unwrap_or_else(|| panic!("{message}"));
+        assert_eq!((fields.as_str(), found, suspect), (expected, outcome, false), "{message}");
+    }
+    // A command, or a folder, that is called like what doas says.
+    for message in [
+        "alice ran command as bob: x as root from /",
+        "alice ran command ls as root from /tmp/x as bob",
+        "alice ran command x as bob from / as root from /",
+    ] {
+        assert!(read(message, true).is_some_and(|(_, _, suspect)| suspect), "{message}");
     }
     assert!(read("hello", true).is_none());
 }

@@ -32,9 +32,7 @@ fn read_once(dir: &Path) -> Result<Recovered, Error> {
     let contents = [contents(&paths[0])?, contents(&paths[1])?];
     Ok(match pick(&paths, &contents, false)? {
         Picked::Nothing { .. } => Recovered { fresh: true, ..Recovered::default() },
-        Picked::Log { parsed, .. } => {
-            Recovered { payloads: parsed.payloads, torn: parsed.torn, fresh: false, left_out: parsed.left_out }
-        }
+        Picked::Log { parsed, .. } => parsed.into(),
     })
 }
 
