@@ -486,7 +486,7 @@ mod tests {
         std::fs::write(&state, "").unwrap();
         let (mut queue, outlet) = Queue::new("search", state.clone(), sender);
         let mut parcels = [Parcel::new(delivery(1, 1_000, &outlet))];
-        let judge = |n: u32| if n % 4 == 0 { refused() } else { Answer::Acknowledged };
+        let judge = |n: u32| if n.is_multiple_of(4) { refused() } else { Answer::Acknowledged };
         let failure = queue.settle(&mut parcels, (0..1_000).map(|n| (0, n, judge(n))).collect()).unwrap_err();
         assert!(failure.to_string().contains("cannot be kept"), "{failure}");
         assert_eq!(parcels[0].open().count(), 250);
