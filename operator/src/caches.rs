@@ -109,11 +109,15 @@ impl Caches {
             let api = Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &resource);
             let writer = Writer::new(resource);
             owned.insert(kind, writer.as_reader());
-            let queue = Arc::clone(queue);
+            let (queue, told) = (Arc::clone(queue), known.clone());
             tasks.push(watch(api, watcher::Config::default().labels(&ours), writer, move |object| {
                 // The policy has no namespace, whatever that of its objects is.
                 if let Some(policy) = object.labels().get(names::POLICY_LABEL) {
                     queue.add(policy, GATHER);
+                }
+                // What one policy's agents let go of, another may have.
+                if kind == Kind::ConfigMap {
+                    told.state().iter().for_each(|other| queue.add(&other.name_any(), GATHER_ALL));
                 }
             }));
         }

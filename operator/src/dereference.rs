@@ -14,14 +14,16 @@ use crate::caches::{Caches, policy_resource};
 use crate::names;
 use crate::policy::Policy;
 use crate::settings::Settings;
-use crate::validate::{Claims, Verdict, validate};
+use crate::validate::{Claims, Other, Verdict, validate};
 
 /// Everything that a look at a policy needs.
 pub struct World {
     /// The policy.
     pub policy: Policy,
-    /// What older policies hold, by name.
-    pub older: Vec<(String, Claims)>,
+    /// The paths that its agents have in force.
+    pub own: Claims,
+    /// The other policies, by name.
+    pub others: Vec<Other>,
     /// Its objects as they are.
     pub live: BTreeMap<Kind, Arc<DynamicObject>>,
 }
@@ -46,11 +48,20 @@ pub struct Secrets {
     pub mounted: BTreeSet<String>,
 }
 
-/// Reads the caches, and remembers what older policies claimed.
+/// Reads the caches, and remembers what policies claimed.
 pub struct Reader {
     caches: Caches,
     settings: Arc<Settings>,
-    claims: Mutex<HashMap<String, (String, Arc<Claims>)>>,
+    claims: Mutex<HashMap<String, (String, Arc<Standing>)>>,
+}
+
+/// The paths of a policy.
+#[derive(Default)]
+struct Standing {
+    /// What its agents have in force.
+    held: Claims,
+    /// What it asks for beyond that, if it is accepted by itself.
+    asked: Claims,
 }
 
 impl Reader {
@@ -63,20 +74,21 @@ impl Reader {
     pub fn world(&self, name: &str) -> Option<World> {
         let object = self.caches.policies.get(&ObjectRef::new_with(name, policy_resource()))?;
         let policy = Policy::of(&object, self.caches.admission.is_in_force());
-        let mut older = Vec::new();
+        let made = |object: &DynamicObject| {
+            (object.metadata.creation_timestamp.as_ref().map(|time| time.0), object.name_any())
+        };
+        let mut others = Vec::new();
         for other in self.caches.policies.state() {
             if other.name_any() != name && other.metadata.deletion_timestamp.is_none() {
-                let made = |object: &DynamicObject| {
-                    (object.metadata.creation_timestamp.as_ref().map(|time| time.0), object.name_any())
-                };
-                if made(&other) < made(&object) {
-                    older.push((other.name_any(), (*self.claims(&other)).clone()));
-                }
+                let Standing { held, asked } = &*self.standing(&other);
+                let (held, asked) = (held.clone(), asked.clone());
+                others.push(Other { name: other.name_any(), older: made(&other) < made(&object), held, asked });
             }
         }
-        older.sort_by(|(left, _), (right, _)| left.cmp(right));
+        others.sort_by(|left, right| left.name.cmp(&right.name));
+        let own = self.standing(&object).held.clone();
         let live = Kind::ALL.into_iter().filter_map(|kind| Some((kind, self.object(kind, name)?))).collect();
-        Some(World { policy, older, live })
+        Some(World { policy, own, others, live })
     }
 
     /// The document of a policy that its agents have, from its `ConfigMap`.
@@ -91,14 +103,7 @@ impl Reader {
         let states: BTreeMap<String, SecretState> = named_secrets(spec)
             .into_iter()
             .map(|name| {
-                let key = ObjectRef::new(&name).within(&self.settings.agents_namespace);
-                let state = match self.caches.secrets.get(&key) {
-                    None => SecretState::Missing,
-                    Some(secret) => match secret.labels().get(names::POLICY_LABEL) {
-                        Some(label) if label == policy => SecretState::Usable,
-                        _ => SecretState::NotLabelled,
-                    },
-                };
+                let state = self.secret(policy, &name);
                 (name, state)
             })
             .collect();
@@ -108,8 +113,25 @@ impl Reader {
             SecretState::Missing => mounted_before.contains(*name),
             SecretState::NotLabelled => false,
         };
-        let mounted = states.iter().filter(is_mounted).map(|(name, _)| name.clone()).collect();
+        let mut mounted: BTreeSet<String> = states.iter().filter(is_mounted).map(|(name, _)| name.clone()).collect();
+        // What is not named any more goes with the next one that comes: by itself it is worth rolling no pod.
+        if mounted.is_subset(&mounted_before) {
+            mounted.extend(
+                mounted_before.into_iter().filter(|name| self.secret(policy, name) != SecretState::NotLabelled),
+            );
+        }
         Secrets { states, mounted }
+    }
+
+    fn secret(&self, policy: &str, name: &str) -> SecretState {
+        let key = ObjectRef::new(name).within(&self.settings.agents_namespace);
+        match self.caches.secrets.get(&key) {
+            None => SecretState::Missing,
+            Some(secret) => match secret.labels().get(names::POLICY_LABEL) {
+                Some(label) if label == policy => SecretState::Usable,
+                _ => SecretState::NotLabelled,
+            },
+        }
     }
 
     fn object(&self, kind: Kind, policy: &str) -> Option<Arc<DynamicObject>> {
@@ -117,8 +139,8 @@ impl Reader {
         self.caches.owned.get(&kind)?.get(&key)
     }
 
-    /// What another policy holds: what it says, if that is accepted by itself, and what its agents still have.
-    fn claims(&self, object: &DynamicObject) -> Arc<Claims> {
+    /// The paths of a policy.
+    fn standing(&self, object: &DynamicObject) -> Arc<Standing> {
         let name = object.name_any();
         let accepted = self.accepted(&name);
         let version = format!(
@@ -128,21 +150,22 @@ impl Reader {
             accepted.as_deref().map(crate::policy::digest),
         );
         let mut memory = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, claims)) = memory.get(&name).filter(|(known, _)| *known == version) {
-            return Arc::clone(claims);
+        if let Some((_, standing)) = memory.get(&name).filter(|(known, _)| *known == version) {
+            return Arc::clone(standing);
         }
         let policy = Policy::new(object);
-        let mut claims = Claims::default();
-        if let (Verdict::Accepted(_), Some(spec)) = (validate(&policy, &self.settings, &[]), &policy.document.spec) {
-            claims.extend(Claims::of(spec));
-        }
+        let mut standing = Standing::default();
         if let Some(spec) = accepted.and_then(|text| read(&text).spec) {
-            claims.extend(Claims::of(&spec));
+            standing.held = Claims::of(&spec);
         }
-        let claims = Arc::new(claims);
+        let alone = validate(&policy, &self.settings, &Claims::default(), &[]);
+        if let (Verdict::Accepted(_), Some(spec)) = (alone, &policy.document.spec) {
+            standing.asked = Claims::of(spec).without(&standing.held);
+        }
+        let standing = Arc::new(standing);
         memory.retain(|name, _| self.caches.policies.find(|policy| policy.name_any() == *name).is_some());
-        memory.insert(name, (version, Arc::clone(&claims)));
-        claims
+        memory.insert(name, (version, Arc::clone(&standing)));
+        standing
     }
 }
 

@@ -36,6 +36,8 @@ pub struct Pace {
     pub fresh: Duration,
     /// How long to wait before an agent is told again.
     pub again: Duration,
+    /// How long to wait before it is looked again whether a node is there whose agent vanished.
+    pub nodes: Duration,
 }
 
 impl Default for Pace {
@@ -45,6 +47,7 @@ impl Default for Pace {
             urgent: Duration::from_millis(250),
             fresh: Duration::from_secs(30),
             again: Duration::from_secs(2),
+            nodes: Duration::from_secs(60),
         }
     }
 }
@@ -106,8 +109,16 @@ struct State {
     next_telling: HashMap<String, Instant>,
     asking: HashSet<String>,
     telling: HashSet<String>,
-    /// Pods that vanished with bytes pending: whether their nodes are there is still to be seen.
-    vanished: BTreeMap<String, Vec<Gone>>,
+    /// Pods that vanished with bytes pending, until another agent of the policy answers on that node, or the node is gone.
+    vanished: BTreeMap<String, Vec<Vanished>>,
+}
+
+/// A pod that vanished with bytes pending.
+struct Vanished {
+    gone: Gone,
+    since: Instant,
+    /// When to look whether its node is there.
+    look: Instant,
 }
 
 /// The agents as they were read last, and which change of the pods that was.
@@ -130,6 +141,8 @@ pub struct Fleet {
 
 /// How long an operator that has just begun may take to ask every agent once.
 const ACQUAINTANCE: Duration = Duration::from_secs(10);
+/// Nodes of vanished agents that one look asks for.
+const NODES: usize = 20;
 /// Questions without an answer after which what an agent said before counts no more.
 const SILENT: u32 = 3;
 
@@ -195,16 +208,41 @@ impl Fleet {
         self.agents().iter().all(|agent| agent.policy != policy || state.heard.contains_key(&agent.uid))
     }
 
-    /// The pods of a policy that vanished with bytes pending, until each is settled.
-    pub fn vanished(&self, policy: &str) -> Vec<Gone> {
-        self.lock().vanished.get(policy).cloned().unwrap_or_default()
+    /// The pods of a policy that vanished with bytes pending and whose nodes are to be looked for now, a few at a time.
+    pub fn vanished(&self, policy: &str, now: Instant) -> Vec<Gone> {
+        let mut state = self.lock();
+        let State { vanished, heard, .. } = &mut *state;
+        let Some(vanished) = vanished.get_mut(policy) else { return Vec::new() };
+        // What another agent on that node has taken up is not gone.
+        let answers = |v: &Vanished| {
+            let on_node = heard.values().filter(|heard| heard.policy == policy && heard.node == v.gone.node);
+            on_node.filter_map(|heard| heard.at).any(|at| at > v.since)
+        };
+        vanished.retain(|v| !answers(v));
+        vanished.sort_by_key(|v| v.look);
+        vanished.iter().filter(|v| v.look <= now).take(NODES).map(|v| v.gone.clone()).collect()
     }
 
-    /// These need no further look: their nodes are there, or the status names them.
+    /// Its node is there, and may go yet.
+    pub fn look_later(&self, policy: &str, gone: &Gone) {
+        let look = Instant::now() + self.pace.nodes;
+        let mut state = self.lock();
+        let vanished = state.vanished.get_mut(policy).into_iter().flatten();
+        vanished.filter(|v| v.gone == *gone).for_each(|v| v.look = look);
+    }
+
+    /// How long until a node is to be looked for.
+    pub fn next_look(&self, policy: &str, now: Instant) -> Option<Duration> {
+        let state = self.lock();
+        let next = state.vanished.get(policy)?.iter().map(|v| v.look).min()?;
+        Some(next.saturating_duration_since(now).max(Duration::from_secs(1).min(self.pace.nodes)))
+    }
+
+    /// These need no further look: the status names them.
     pub fn settle(&self, policy: &str, settled: &[Gone]) {
         let mut state = self.lock();
         if let Some(vanished) = state.vanished.get_mut(policy) {
-            vanished.retain(|gone| !settled.contains(gone));
+            vanished.retain(|v| !settled.contains(&v.gone));
             if vanished.is_empty() {
                 state.vanished.remove(policy);
             }
@@ -238,7 +276,11 @@ impl Fleet {
             let Some(heard) = state.heard.remove(&uid) else { continue };
             let bytes = heard.report.as_ref().map_or(0, Report::pending_bytes);
             if bytes > 0 {
-                state.vanished.entry(heard.policy.clone()).or_default().push(Gone { node: heard.node, bytes });
+                let vanished = state.vanished.entry(heard.policy.clone()).or_default();
+                // One a node: what counts is what its last agent said.
+                vanished.retain(|v| v.gone.node != heard.node);
+                let since = Instant::now();
+                vanished.push(Vanished { gone: Gone { node: heard.node, bytes }, since, look: since });
                 self.queue.add(&heard.policy, Duration::ZERO);
             }
         }

@@ -110,7 +110,7 @@ pub async fn reconcile(context: &Context, name: &str) -> Result<Option<Duration>
         return Ok(None);
     }
     let policy = &world.policy;
-    let verdict = validate(policy, &context.settings, &world.older);
+    let verdict = validate(policy, &context.settings, &world.own, &world.others);
     // What the agents are to have: the newest document, or the last accepted one with the newest switches.
     let text = match &verdict {
         Verdict::Accepted(_) => Some(policy.text.clone()),
@@ -240,6 +240,7 @@ async fn report(
         }
     }
     let waiting = (cannot_create.is_some()).then_some(Duration::from_secs(15));
+    let waiting = waiting.into_iter().chain(context.fleet.next_look(&policy.name, Instant::now())).min();
     if before.status == after {
         context.fleet.settle(&policy.name, &gone);
         return Ok(waiting);
@@ -293,17 +294,17 @@ async fn why_no_pods(context: &Context, daemon_set: &DynamicObject) -> Result<Op
     Ok(newest.and_then(|event| event.message.as_ref()).map(|text| text.chars().take(1000).collect()))
 }
 
-/// Of the pods that vanished with bytes pending, those whose node is gone too.
+/// Of the pods that vanished with bytes pending, those whose node is gone too. A node may go long after its pod.
 async fn gone(context: &Context, policy: &str) -> Result<Vec<Gone>, Error> {
     let mut gone = Vec::new();
     let nodes = Api::<Node>::all(context.client.clone());
-    for vanished in context.fleet.vanished(policy) {
+    for vanished in context.fleet.vanished(policy, Instant::now()) {
         let node = nodes
             .get_metadata_opt(&vanished.node)
             .await
             .map_err(|source| Error::ReadFailed { what: "a node", source: Box::new(source) })?;
         match node {
-            Some(_) => context.fleet.settle(policy, &[vanished]),
+            Some(_) => context.fleet.look_later(policy, &vanished),
             None => gone.push(vanished),
         }
     }

@@ -42,7 +42,7 @@ pub struct Settings {
     /// Days that no policy may let files be removed before; 0 for no floor
     #[arg(long, value_name = "DAYS", default_value_t = 0)]
     pub retention_floor_days: u32,
-    /// Annotations that a policy may give its agents' service account
+    /// Annotations that a policy may give its agents' service account; none if this is empty
     #[arg(
         long,
         value_name = "KEYS",

@@ -1,7 +1,7 @@
 //! Judges a policy by what the operator allows. Pure.
 //!
 //! What a document says by itself was judged when it was read. Here it is held against the operator's arguments, and against
-//! the paths that older policies own.
+//! the paths that other policies own.
 
 pub mod claims;
 mod overlap;
@@ -13,7 +13,7 @@ use waybill_crds::{AuditPolicySpec, Retention, Severity};
 
 use crate::policy::Policy;
 use crate::settings::Settings;
-pub use claims::Claims;
+pub use claims::{Claims, Other};
 pub(crate) use paths::{folder, is_managed};
 
 /// Characters of the sentence that says why a policy is refused.
@@ -49,7 +49,7 @@ pub enum Reason {
     RetentionBelowFloor,
     /// An annotation is not on the operator's list.
     AnnotationNotAllowed,
-    /// An older policy rotates, removes or writes what this one wants to read or write, or the other way round.
+    /// Another policy rotates, removes or writes what this one wants to read or write, or the other way round.
     PathOwned,
 }
 
@@ -79,8 +79,8 @@ impl Fault {
     }
 }
 
-/// Judges a policy. `older` is what older policies hold, by name.
-pub fn validate(policy: &Policy, settings: &Settings, older: &[(String, Claims)]) -> Verdict {
+/// Judges a policy. `own` is what its agents have in force, `others` are the other policies.
+pub fn validate(policy: &Policy, settings: &Settings, own: &Claims, others: &[Other]) -> Verdict {
     let Some(spec) = &policy.document.spec else {
         let errors = policy.document.findings.iter().filter(|finding| finding.severity == Severity::Error);
         // Lines are those of a rendering that no one has seen.
@@ -91,7 +91,7 @@ pub fn validate(policy: &Policy, settings: &Settings, older: &[(String, Claims)]
     paths::judge(&mut faults, spec, settings, &policy.name);
     retention(&mut faults, spec, settings.retention_floor_days);
     annotations(&mut faults, spec, settings);
-    claims::judge(&mut faults, &Claims::of(spec), older);
+    claims::judge(&mut faults, &Claims::of(spec), own, others);
     if !faults.is_empty() {
         return refused(&faults);
     }
@@ -159,7 +159,9 @@ fn retention(faults: &mut Vec<Fault>, spec: &AuditPolicySpec, floor: u32) {
 
 fn annotations(faults: &mut Vec<Fault>, spec: &AuditPolicySpec, settings: &Settings) {
     let allowed = &settings.service_account_annotation_keys;
-    for key in spec.agent.service_account_annotations.keys().filter(|key| !allowed.contains(key)) {
+    // An empty argument is a list with one empty name.
+    let is_allowed = |key: &String| !key.is_empty() && allowed.contains(key);
+    for key in spec.agent.service_account_annotations.keys().filter(|key| !is_allowed(key)) {
         faults.push(Fault::new(
             Reason::AnnotationNotAllowed,
             "spec.agent.serviceAccountAnnotations",

@@ -20,7 +20,8 @@ const ALL: [&str; 9] = [
     "imagePullSecrets={pull}",
     "networkPolicy.metricsNamespaceLabels.team=monitoring",
 ];
-const LEAST: [&str; 5] = [
+const LEAST: [&str; 6] = [
+    "agents.serviceAccountAnnotationKeys=null",
     "agents.createNamespace=false",
     "admission.enabled=false",
     "podDisruptionBudget.enabled=false",
@@ -88,6 +89,16 @@ fn a_value_that_does_not_exist_is_refused() {
         };
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success() && error.contains(part), "{value}: {error}");
+    }
+}
+
+#[test]
+fn secrets_may_have_any_name_that_the_cluster_allows() {
+    for (name, allowed) in [("regcred", true), ("registry.example.com", true), ("Reg", false), ("a..b", false)] {
+        let Some(output) = rendered(&[&format!("imagePullSecrets={{{name}}}")]) else {
+            return skip("secrets_may_have_any_name_that_the_cluster_allows", "there is no helm");
+        };
+        assert_eq!(output.status.success(), allowed, "{name}: {}", String::from_utf8_lossy(&output.stderr));
     }
 }
 

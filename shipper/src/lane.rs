@@ -16,7 +16,7 @@ use crossbeam_channel::Sender;
 
 use chunk::Chunk;
 
-/// Stops what is queued: a delivery passes only while the gate still has the value that the delivery was made with.
+/// Stops what is queued: a delivery passes only while the gate still has the value that the delivery was made with, and is not held.
 #[derive(Debug, Clone, Default)]
 pub struct Gate(Arc<AtomicU64>, Arc<AtomicBool>);
 
@@ -31,12 +31,12 @@ impl Gate {
         self.0.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Says whether a kill switch stops everything, also what the sink would send of its own accord.
+    /// Says whether nothing passes at the moment, whenever it was made.
     pub fn hold(&self, held: bool) {
         self.1.store(held, Ordering::Release);
     }
 
-    /// Whether a kill switch stops everything.
+    /// Whether nothing passes at the moment.
     pub fn is_held(&self) -> bool {
         self.1.load(Ordering::Acquire)
     }
@@ -67,7 +67,8 @@ impl Delivery {
 
     /// Whether it may still go out. A sink asks right before it sends.
     pub fn may_pass(&self) -> bool {
-        self.lane.0.epoch() == self.lane.1 && self.source.0.epoch() == self.source.1
+        let passes = |(gate, epoch): &(Gate, u64)| gate.epoch() == *epoch && !gate.is_held();
+        passes(&self.lane) && passes(&self.source)
     }
 }
 
@@ -126,6 +127,8 @@ pub struct Outlet {
     pub health: Arc<Mutex<Health>>,
     /// Stops what is queued.
     pub gate: Gate,
+    /// Stops dead letters that the sink sends again of its own accord; held until the engine has looked at the switches.
+    pub letters: Gate,
 }
 
 impl Outlet {

@@ -61,7 +61,7 @@ pub enum Administrator {
 pub fn run(queue: Queue, kind: SinkKind, context: Context) {
     match kind {
         SinkKind::Elasticsearch(config) => elasticsearch::run(queue, &config, &context),
-        SinkKind::File(plan) => file::run(queue, &plan, context.encoding),
+        SinkKind::File(plan) => file::run(queue, &plan, &context),
         #[cfg(feature = "kafka")]
         SinkKind::Kafka(settings) => kafka::run(queue, settings, context),
         SinkKind::Stdout => stdout::run(queue, std::io::stdout(), context.encoding),
@@ -75,7 +75,7 @@ pub fn run(queue: Queue, kind: SinkKind, context: Context) {
 pub fn probe(kind: &SinkKind, context: &Context) -> Result<String, Failure> {
     match kind {
         SinkKind::Elasticsearch(config) => elasticsearch::probe(config, context),
-        SinkKind::File(plan) => file::probe(plan),
+        SinkKind::File(plan) => file::probe(plan, context),
         #[cfg(feature = "kafka")]
         SinkKind::Kafka(settings) => kafka::probe(settings, context),
         SinkKind::Stdout => Ok("standard output needs nothing".to_owned()),

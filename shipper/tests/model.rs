@@ -317,7 +317,8 @@ impl World {
         let plan = resolved.plan.unwrap_or_else(|| unreachable!("{:?}", resolved.findings));
         let (log, model, _) = store::load(&self.state, false).expect("the state");
         let (deliveries, inbox) = unbounded();
-        let outlet = Outlet { deliveries, health: std::sync::Arc::default(), gate: Gate::default() };
+        let outlet =
+            Outlet { deliveries, health: std::sync::Arc::default(), gate: Gate::default(), letters: Gate::default() };
         let setup = Setup { own: vec![self.state.clone()], slice: self.slice, ..Setup::default() };
         let store = Store::new(model, Committer::inline(log));
         let engine = Engine::new(store, setup, plan, vec![("archive".to_owned(), outlet)], None, self.now());

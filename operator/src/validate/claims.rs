@@ -1,7 +1,8 @@
 //! Which paths a policy owns, and which it reads.
 //!
 //! A path has at most one policy that rotates, removes, protects or writes it, and no other reads it then: what one cuts away,
-//! the other would miss. The younger one is refused.
+//! the other would miss. Whose agents have it in force keeps it; of two that merely ask for it, or that both have it, the younger one
+//! is refused.
 
 use waybill_crds::{AuditPolicySpec, RotationMode};
 
@@ -50,16 +51,37 @@ impl Claims {
         claims
     }
 
-    /// Adds other claims, without those that are there already.
-    pub fn extend(&mut self, other: Self) {
-        for (mine, others) in [(&mut self.owned, other.owned), (&mut self.read, other.read)] {
-            for claim in others {
-                if !mine.contains(&claim) {
-                    mine.push(claim);
-                }
-            }
-        }
+    /// These claims without what others comprise.
+    #[must_use]
+    pub fn without(mut self, others: &Self) -> Self {
+        self.owned.retain(|claim| !others.comprise(claim, true));
+        self.read.retain(|claim| !others.comprise(claim, false));
+        self
     }
+
+    /// Each claim, and whether it is one to own the path.
+    fn each(&self) -> impl Iterator<Item = (&Claim, bool)> {
+        let owned = self.owned.iter().map(|claim| (claim, true));
+        owned.chain(self.read.iter().map(|claim| (claim, false)))
+    }
+
+    /// Whether the same pattern is among them, wherever it stands; who owns may also read.
+    fn comprise(&self, claim: &Claim, owned: bool) -> bool {
+        self.each().any(|(mine, owns)| mine.pattern == claim.pattern && owns >= owned)
+    }
+}
+
+/// Another policy, as far as paths go.
+#[derive(Clone, Debug)]
+pub struct Other {
+    /// Its name.
+    pub name: String,
+    /// It is older than the one that is judged.
+    pub older: bool,
+    /// What its agents have in force.
+    pub held: Claims,
+    /// What it asks for beyond that.
+    pub asked: Claims,
 }
 
 fn escaped(text: &str) -> String {
@@ -68,18 +90,27 @@ fn escaped(text: &str) -> String {
         .collect()
 }
 
-/// Holds what a policy wants against what older ones have.
-pub(super) fn judge(faults: &mut Vec<Fault>, wanted: &Claims, older: &[(String, Claims)]) {
-    for (name, held) in older {
-        let owned = wanted.owned.iter().flat_map(|claim| held.owned.iter().chain(&held.read).map(move |h| (claim, h)));
-        let read = wanted.read.iter().flat_map(|claim| held.owned.iter().map(move |h| (claim, h)));
-        for (claim, held) in owned.chain(read).filter(|(claim, held)| overlap(&claim.pattern, &held.pattern)) {
-            faults.push(Fault::new(
-                Reason::PathOwned,
-                &claim.at,
-                &format!("it meets {} of the older policy {name}", held.at),
-                "only one policy may rotate, remove or write a file, and no other may read it then: name other files",
-            ));
+/// Holds what a policy wants, of which its own agents have some in force, against what others have and want.
+pub(super) fn judge(faults: &mut Vec<Fault>, wanted: &Claims, own: &Claims, others: &[Other]) {
+    for other in others {
+        let owner = if other.older {
+            format!("the older policy {}", other.name)
+        } else {
+            format!("the policy {}, whose agents have it in force", other.name)
+        };
+        for (claim, owned) in wanted.each() {
+            let kept = own.comprise(claim, owned);
+            let yields = |held: bool| if kept == held { other.older } else { held };
+            let theirs = [(&other.held, true), (&other.asked, false)].into_iter().filter(|(_, held)| yields(*held));
+            let theirs = theirs.flat_map(|(claims, _)| claims.each()).filter(|(_, owns)| owned || *owns);
+            for (their, _) in theirs.filter(|(their, _)| overlap(&claim.pattern, &their.pattern)) {
+                faults.push(Fault::new(
+                    Reason::PathOwned,
+                    &claim.at,
+                    &format!("it meets {} of {owner}", their.at),
+                    "only one policy may rotate, remove or write a file, and no other may read it then: name other files",
+                ));
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::made_up;
 fn judged(change: impl FnOnce(&mut Value), arguments: &[&str]) -> Verdict {
     let mut object = made_up::object("quickstart", made_up::QUICKSTART);
     change(&mut object.data["spec"]);
-    validate(&Policy::new(&object), &made_up::settings(arguments), &[])
+    validate(&Policy::new(&object), &made_up::settings(arguments), &Claims::default(), &[])
 }
 
 #[track_caller]
@@ -81,6 +81,10 @@ fn annotations_are_those_on_the_list() {
         |key: &'static str| move |spec: &mut Value| spec["agent"] = json!({"serviceAccountAnnotations": {key: "x"}});
     assert_eq!(judged(annotate("eks.amazonaws.com/role-arn"), &[]), Verdict::Accepted(None));
     refused(judged(annotate("evil.example/token"), &[]), Reason::AnnotationNotAllowed, "evil.example/token");
+    let none = &["--service-account-annotation-keys="];
+    for key in ["eks.amazonaws.com/role-arn", "iam.gke.io/gcp-service-account"] {
+        refused(judged(annotate(key), none), Reason::AnnotationNotAllowed, key);
+    }
 }
 
 #[test]
@@ -95,8 +99,10 @@ fn a_path_has_one_owner() {
     let settings = made_up::settings(&["--write-roots", "/var/log"]);
     let reader = Claims::of(made_up::policy("quickstart", made_up::QUICKSTART).document.spec.as_ref().unwrap());
     let owner = Claims::of(manage(json!(["/var/log/a/*.log"])).document.spec.as_ref().unwrap());
-    let against =
-        |policy: &Policy, claims: &Claims| validate(policy, &settings, &[("older".to_owned(), claims.clone())]);
+    let against = |policy: &Policy, held: &Claims| {
+        let other = Other { name: "older".into(), older: true, held: held.clone(), asked: Claims::default() };
+        validate(policy, &settings, &Claims::default(), &[other])
+    };
 
     let both = manage(json!(["/var/log/b.log", "/var/log/pods/{pod}/x/0.log"]));
     refused(
@@ -118,6 +124,51 @@ fn a_path_has_one_owner() {
     });
     object.data["spec"]["sinks"] = json!([]);
     assert_eq!(against(&Policy::new(&object), &reader), Verdict::Accepted(None));
+}
+
+#[test]
+fn a_path_stays_with_whose_agents_have_it() {
+    let settings = made_up::settings(&["--write-roots", "/var/log"]);
+    let policy = |paths: &str, mode: &str| {
+        let mut object = made_up::object("this", made_up::QUICKSTART);
+        object.data["spec"]["sources"][0]["file"] = json!({"paths": [paths]});
+        object.data["spec"]["sources"][0]["rotation"] = json!({"mode": mode});
+        object.data["spec"]["sinks"] = json!([]);
+        Policy::new(&object)
+    };
+    let claims = |policy: &Policy| Claims::of(policy.document.spec.as_ref().unwrap());
+    let (cuts, reads) =
+        (policy("/var/log/v2ray/access.log", "Collapse"), policy("/var/log/v2ray/access.log", "Observe"));
+    let none = Claims::default();
+    let judged = |policy: &Policy, own: &Claims, older: bool, held: &Claims, asked: &Claims| {
+        let other = Other { name: "other".into(), older, held: held.clone(), asked: asked.clone().without(held) };
+        matches!(validate(policy, &settings, own, &[other]), Verdict::Accepted(_))
+    };
+    let [cutting, reading] = [claims(&cuts), claims(&reads)];
+    // The older one begins to cut what the younger one's agents read: it is refused, and the younger one goes on.
+    assert!(!judged(&cuts, &reading, false, &reading, &none));
+    assert!(!judged(&cuts, &none, false, &reading, &none));
+    assert!(judged(&reads, &reading, true, &none, &cutting));
+    assert!(judged(&reads, &reading, true, &reading, &cutting));
+    // Nor does it begin to read what the younger one's agents cut.
+    assert!(!judged(&reads, &none, false, &cutting, &none));
+    assert!(judged(&cuts, &cutting, true, &none, &reading));
+    // Of two that have nothing yet, or that both have it, the older one gets it.
+    for own in [&none, &cutting] {
+        assert!(
+            judged(&cuts, own, false, &none, &reading)
+                && (own == &cutting || !judged(&cuts, own, true, &none, &reading))
+        );
+        assert!(
+            own == &none || judged(&cuts, own, false, &reading, &none) && !judged(&cuts, own, true, &reading, &none)
+        );
+    }
+    // Whoever owns may merely read from now on; and its place in the policy tells nothing.
+    assert!(judged(&reads, &cutting, true, &none, &cutting));
+    let mut moved = made_up::object("this", made_up::QUICKSTART);
+    moved.data["spec"]["sources"][0]["file"] = json!({"paths": ["/var/log/new.log", "/var/log/v2ray/access.log"]});
+    moved.data["spec"]["sinks"] = json!([]);
+    assert!(judged(&Policy::new(&moved), &reading, true, &none, &cutting));
 }
 
 #[test]

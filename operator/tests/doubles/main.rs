@@ -142,6 +142,20 @@ async fn a_secret_is_mounted_only_with_its_label() {
     scene.api.put(&path, secret(json!({"waybill.dev/policy": "quickstart"})));
     scene.condition("quickstart", "SecretsResolved", "Resolved").await;
     scene.until("it is mounted", mounts).await;
+    // By itself, what is not named any more rolls no pod; who is labelled for another policy is unmounted all the same.
+    let writes = || scene.api.count("PATCH", "/daemonsets/");
+    scene.settle().await;
+    scene.api.forget_requests();
+    scene.apply("quickstart", &json!({"sinks": [{"name": "mirror", "type": "Stdout"}]})).await;
+    let has_sink = || {
+        let map = scene.api.get(&scene.object("configmaps", "waybill-quickstart")).unwrap();
+        map["data"]["policy.yaml"].as_str().unwrap().contains("kafka")
+    };
+    scene.until("the agents are told", || !has_sink()).await;
+    scene.settle().await;
+    assert!(mounts() && writes() == 0, "{:#?}", scene.api.writes());
+    scene.api.put(&path, secret(json!({"waybill.dev/policy": "other"})));
+    scene.until("it is unmounted", || !mounts()).await;
     // Its data was never asked for: neither by name nor as anything but metadata.
     let requests = scene.api.requests();
     assert!(
@@ -174,6 +188,61 @@ async fn a_node_that_is_gone_with_bytes_pending_is_noticed() {
     scene.until("the node is named", || lost()["name"] == "node-1").await;
     assert_eq!(lost()["pendingBytes"], 4096);
     scene.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_may_go_long_after_its_pod() {
+    let scene = Scene::start(2).await;
+    scene.apply("quickstart", &json!({})).await;
+    scene.condition("quickstart", "AgentsReady", "Ready").await;
+    scene.agents.change(|lane| lane["pendingBytes"] = json!(4096));
+    let heard = scene.agents.questions();
+    scene.until("the agents were heard", || scene.agents.questions() > heard + 4).await;
+    scene.api.forget_requests();
+    scene.api.remove(&scene.object("pods", "agent-quickstart-1"));
+    scene.until("the node was asked for", || scene.api.count("GET", "/nodes/node-1") > 0).await;
+    // It is there, and is looked for again now and then; nothing is written for that.
+    scene.settle().await;
+    scene.api.forget_requests();
+    scene.until("the node is asked for again", || scene.api.count("GET", "/nodes/node-1") > 2).await;
+    let writes = scene.api.writes();
+    assert!(writes.iter().all(|write| write.contains("/leases/")), "{writes:#?}");
+    let lost = || scene.policy("quickstart")["status"]["nodes"]["lost"][0].clone();
+    assert!(lost().is_null());
+    scene.api.remove("/api/v1/nodes/node-1");
+    scene.until("the node is named", || lost()["name"] == "node-1").await;
+    scene.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_policy_takes_no_file_from_a_younger_one_s_agents() {
+    let scene = Scene::start(1).await;
+    let source = |path: &str, mode: &str| {
+        let source = json!({"name": "access", "format": "Text", "file": {"paths": [path]}, "rotation": {"mode": mode}});
+        json!({"sources": [source], "sinks": [{"name": "mirror", "type": "Stdout"}]})
+    };
+    let (file, elsewhere) = ("/var/log/v2ray/access.log", "/var/log/v2ray/error.log");
+    // Of the same age, the first by name is the older one.
+    scene.apply("older", &source(elsewhere, "Observe")).await;
+    scene.condition("older", "AgentsReady", "Ready").await;
+    scene.apply("younger", &source(file, "Observe")).await;
+    scene.condition("younger", "AgentsReady", "Ready").await;
+    scene.apply("older", &source(file, "Collapse")).await;
+    let message = scene.condition("older", "Accepted", "PathOwned").await;
+    assert!(message.contains("the policy younger, whose agents have it"), "{message}");
+    scene.settle().await;
+    assert!(document(&scene, "older").contains(elsewhere) && document(&scene, "younger").contains(file));
+    scene.condition("younger", "Accepted", "Accepted").await;
+    // It lets go.
+    scene.apply("younger", &source("/var/log/v2ray/usage.log", "Observe")).await;
+    scene.condition("older", "Accepted", "Accepted").await;
+    scene.until("the older one has it", || document(&scene, "older").contains("Collapse")).await;
+    scene.stop().await;
+}
+
+fn document(scene: &Scene, policy: &str) -> String {
+    let map = scene.api.get(&scene.object("configmaps", &format!("waybill-{policy}"))).unwrap_or_default();
+    map["data"]["policy.yaml"].as_str().unwrap_or_default().to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

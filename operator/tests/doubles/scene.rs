@@ -49,8 +49,13 @@ impl Scene {
         let (agents, port) = Agents::serve(api.clone()).await;
         let client = Client::try_from(Config::new(format!("http://{address}").parse().unwrap())).unwrap();
         let listen = format!("--agents-listen=0.0.0.0:{port}");
-        let settings =
-            Settings::parse_from(["waybill-operator", "--listen=127.0.0.1:0", "--namespace=waybill-system", &listen]);
+        let settings = Settings::parse_from([
+            "waybill-operator",
+            "--listen=127.0.0.1:0",
+            "--namespace=waybill-system",
+            "--write-roots=/var/lib/waybill,/var/log/v2ray",
+            &listen,
+        ]);
         let (stop, _) = watch::channel(false);
         let mut scene = Self { api, agents, client, settings, nodes, operator: None, stop, _turn: turn };
         scene.run();
@@ -61,7 +66,7 @@ impl Scene {
     fn run(&mut self) {
         let (stop, stopped) = watch::channel(false);
         self.stop = stop;
-        let pace = Pace { calm: Duration::from_millis(500), ..Pace::default() };
+        let pace = Pace { calm: Duration::from_millis(500), nodes: Duration::from_millis(500), ..Pace::default() };
         self.operator = Some(tokio::spawn(run(self.client.clone(), self.settings.clone(), pace, stopped)));
     }
 

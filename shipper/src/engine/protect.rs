@@ -1,6 +1,6 @@
 //! Keeps the attributes of the file system on what the policy protects: archives immutable, live files append-only.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -17,17 +17,37 @@ use super::{Engine, Now};
 
 /// How often it is looked whether something is to be protected.
 const LOOK: Duration = Duration::from_secs(5);
+/// How long to wait before it is tried again to protect a file that could not be.
+const AGAIN: Duration = Duration::from_secs(60);
 
 /// What is protected, and what could not be.
 #[derive(Default)]
 pub(super) struct Protection {
     looked: Option<Instant>,
-    /// Live files that are protected, or about to be.
-    live: HashSet<FileKey>,
-    /// Archives that are about to be, or that cannot be.
-    archives: HashSet<u64>,
+    /// Live files that are protected, or about to be; or that could not be, and until when they are left alone.
+    live: HashMap<FileKey, Option<Instant>>,
+    /// The same of archives that are not protected yet.
+    archives: HashMap<u64, Option<Instant>>,
     /// Of these it was said that they cannot be protected.
     told: HashSet<PathBuf>,
+}
+
+impl Protection {
+    /// A file could not be protected.
+    fn failed(&mut self, guard: &Guard, now: Instant) {
+        let again = Some(now + AGAIN);
+        match guard.archive {
+            Some(number) => self.archives.insert(number, again),
+            None => self.live.insert(guard.key, again),
+        };
+    }
+
+    /// Has those tried again whose time has come.
+    fn forget_failed(&mut self, now: Instant) {
+        let waits = |again: &Option<Instant>| again.is_none_or(|at| now < at);
+        self.live.retain(|_, again| waits(again));
+        self.archives.retain(|_, again| waits(again));
+    }
 }
 
 impl Engine {
@@ -37,6 +57,7 @@ impl Engine {
             return;
         }
         self.protection.looked = Some(now.mono);
+        self.protection.forget_failed(now.mono);
         let wanted: Vec<u64> = self
             .store
             .model()
@@ -57,10 +78,10 @@ impl Engine {
                     && self.store.model().streams.get(&s.id).is_some_and(|r| !self.is_aside(s.id, r))
             })
             .filter_map(|s| if let Place::At(path) = &s.place { Some((path.clone(), s.key)) } else { None })
-            .filter(|(_, key)| !self.protection.live.contains(key))
+            .filter(|(_, key)| !self.protection.live.contains_key(key))
             .collect();
         for (path, key) in live {
-            self.protection.live.insert(key);
+            self.protection.live.insert(key, None);
             self.send_job(Job::Guard(Guard { archive: None, path, key, flag: Flag::AppendOnly }));
         }
     }
@@ -75,7 +96,8 @@ impl Engine {
             key: archive.extent.file,
             flag: Flag::Immutable,
         };
-        if wanted && self.protection.archives.insert(number) {
+        if wanted && !self.protection.archives.contains_key(&number) {
+            self.protection.archives.insert(number, None);
             self.send_job(Job::Guard(guard));
         }
     }
@@ -108,7 +130,10 @@ impl Engine {
                 }
             }
             (Ok(()), None) => {}
-            (Err(error), _) => self.say_unprotected(&guard.path, &error.to_string(), now),
+            (Err(error), _) => {
+                self.protection.failed(guard, now.mono);
+                self.say_unprotected(&guard.path, &error.to_string(), now);
+            }
         }
     }
 
@@ -120,5 +145,26 @@ impl Engine {
             let message = format!("{} cannot be protected: {why}", path.display());
             self.store.enter(now.wall, Action::RotationRefused, message, &fields);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_protected_is_tried_again() {
+        let (mut protection, now) = (Protection::default(), Instant::now());
+        let (key, flag) = (FileKey { dev: 1, ino: 2, born: 3 }, Flag::AppendOnly);
+        let live = Guard { archive: None, path: "/a".into(), key, flag };
+        let archive = Guard { archive: Some(7), flag: Flag::Immutable, ..live.clone() };
+        protection.live.insert(FileKey { ino: 9, ..key }, None);
+        protection.failed(&live, now);
+        protection.failed(&archive, now);
+        protection.forget_failed(now + AGAIN / 2);
+        assert!(protection.live.contains_key(&key) && protection.archives.contains_key(&7));
+        protection.forget_failed(now + AGAIN);
+        assert!(!protection.live.contains_key(&key) && !protection.archives.contains_key(&7));
+        assert_eq!(protection.live.len(), 1);
     }
 }

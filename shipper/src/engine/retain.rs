@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::lane::Gate;
 use crate::lane::kill_switch::{self, Effect};
 use crate::plan::SinkKind;
 use crate::rotate::fault;
@@ -432,7 +431,7 @@ impl Engine {
     }
 
     /// Calls back what lanes have under way of a stream before a place: a sink that cannot deliver would hold on to it for ever.
-    fn recall(&mut self, id: StreamId, end: Position) {
+    pub(super) fn recall(&mut self, id: StreamId, end: Position) {
         for lane in &mut self.lanes {
             let waits = |t: &crate::lane::track::Track| t.under_way() > 0 && t.settled.offset < end.offset;
             if !lane.tracks.get(&id).is_some_and(waits) {
@@ -442,7 +441,6 @@ impl Engine {
             // Once: what the lane has of other streams goes again too.
             if self.retention.recalled.insert(key) && !self.retention.recalled_before.contains(&key) {
                 lane.gate.shut();
-                lane.gate = Gate::default();
             }
         }
     }

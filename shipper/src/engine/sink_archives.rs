@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::lane::kill_switch::{self, Effect};
+use crate::lane::kill_switch::Effect;
 use crate::plan::{FilePlan, SinkKind};
 use crate::rotate::retain::Unit;
 use crate::rotate::worker::Job;
@@ -80,16 +80,14 @@ impl Engine {
 
     /// Removes archives of sinks whose retention is over.
     pub(super) fn retain_sinks(&mut self, now: Now) {
-        let switches = &self.store.model().switches;
-        let held = |sink: &str| kill_switch::covering(switches.values(), None, sink) == Effect::Hold;
         let sinks: Vec<(String, FilePlan)> = self
             .plan
             .sinks
             .iter()
+            .filter(|sink| self.effect_on(sink) != Effect::Hold)
             .filter_map(
                 |s| if let SinkKind::File(plan) = &s.kind { Some((s.name.clone(), plan.clone())) } else { None },
             )
-            .filter(|(name, _)| !held(name))
             .collect();
         for (name, plan) in sinks {
             let live = path_bytes(&plan.path);

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::lane::kill_switch::{self, Effect, Scope, Switch, mode_number};
+use crate::plan::SinkPlan;
 use crate::state::StreamId;
 use crate::state::entry::{CursorRecord, Kind, Range, SwitchRecord};
 use crate::state::ledger::Action;
@@ -80,11 +81,23 @@ impl Engine {
         self.store.enter(now.wall, Action::KillSwitch, message, &fields);
     }
 
-    /// Tells the sinks whether they may send anything.
+    /// The strongest that the switches do to anything that a sink gets.
+    pub(super) fn effect_on(&self, sink: &SinkPlan) -> Effect {
+        let switches = &self.store.model().switches;
+        let sources = self.plan.sources.iter().map(|s| s.name.as_str()).filter(|name| sink.takes(name));
+        let effects = sources.map(Some).chain([None]).map(|s| kill_switch::covering(switches.values(), s, &sink.name));
+        effects.max().unwrap_or_default()
+    }
+
+    /// Tells the sinks whether they may send dead letters again: not while a switch stops any source that they may be of.
     pub(super) fn hold_gates(&self) {
         for lane in &self.lanes {
-            let effect = kill_switch::covering(self.store.model().switches.values(), None, &lane.plan.name);
-            lane.gate.hold(effect != Effect::Pass);
+            let Some(outlet) = &lane.outlet else { continue };
+            let held = self.effect_on(&lane.plan) != Effect::Pass;
+            outlet.letters.hold(held);
+            if held {
+                outlet.letters.shut();
+            }
         }
     }
 
@@ -155,5 +168,136 @@ impl Engine {
             cursor.discard.retain(|r| r.from < r.to);
             self.store.put(Kind::CursorPut(cursor));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::{Duration, Instant};
+
+    use crossbeam_channel::{Receiver, unbounded};
+
+    use super::*;
+    use crate::engine::Setup;
+    use crate::lane::{Delivery, Gate, Outlet};
+    use crate::plan::Plan;
+    use crate::plan::resolve::resolve;
+    use crate::source::stream::path_bytes;
+    use crate::state::commit::Committer;
+    use crate::state::entry::{ArchiveRecord, Extent, Position};
+    use crate::state::store::{self, Store};
+
+    const NONE: &str = "";
+
+    /// A policy with two sources, and a sink that takes the first; `switches` are those that are engaged.
+    fn plan(dir: &Path, switches: &[&str]) -> Plan {
+        let switch = |scope| {
+            let thrown = "killSwitch: {engaged: true, reason: drill, requestedBy: me}";
+            if switches.contains(&scope) { thrown } else { NONE }
+        };
+        let text = format!(
+            "apiVersion: waybill.dev/v1alpha1\nkind: AuditPolicy\nmetadata: {{name: p}}\nspec:\n  {policy}\n  sources:\n    \
+             - name: a\n      type: File\n      format: Text\n      file: {{paths: [\"{dir}/a.log\"]}}\n      {a}\n    \
+             - name: b\n      type: File\n      format: Text\n      file: {{paths: [\"{dir}/b.log\"]}}\n      {b}\n  sinks:\n    \
+             - name: out\n      type: File\n      sources: [a]\n      file: {{path: \"{dir}/out/out.log\", retention: {{maxFiles: 1}}}}\n      {out}\n",
+            policy = switch("policy"),
+            a = switch("a"),
+            b = switch("b"),
+            out = switch("out"),
+            dir = dir.display(),
+        );
+        let resolved = resolve(&text, Some(&dir.join("out")), None);
+        resolved.plan.unwrap_or_else(|| panic!("{:?}\n{text}", resolved.findings))
+    }
+
+    fn engine(dir: &Path) -> (Engine, Outlet, Receiver<Delivery>) {
+        std::fs::create_dir(dir.join("state")).unwrap();
+        std::fs::write(dir.join("a.log"), "one\ntwo\n").unwrap();
+        let (log, model, _) = store::load(&dir.join("state"), false).unwrap();
+        let (deliveries, inbox) = unbounded();
+        let gate = Gate::default;
+        let outlet = Outlet { deliveries, health: std::sync::Arc::default(), gate: gate(), letters: gate() };
+        let outlets = vec![("out".to_owned(), outlet.clone())];
+        let store = Store::new(model, Committer::inline(log));
+        (Engine::new(store, Setup::default(), plan(dir, &[]), outlets, None, Now::read()), outlet, inbox)
+    }
+
+    #[test]
+    fn every_switch_that_concerns_a_sink_stops_its_letters() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut engine, outlet, _inbox) = engine(dir.path());
+        assert!(!outlet.letters.is_held());
+        for (switch, stops) in [("policy", true), ("a", true), ("out", true), ("b", false)] {
+            let before = outlet.letters.epoch();
+            engine.apply(plan(dir.path(), &[switch]), Vec::new(), Now::read());
+            assert_eq!(outlet.letters.is_held(), stops, "{switch}");
+            assert_eq!(outlet.letters.epoch() != before, stops, "{switch}");
+            engine.apply(plan(dir.path(), &[]), Vec::new(), Now::read());
+            assert!(!outlet.letters.is_held(), "{switch} was lifted");
+        }
+        engine.local = Some(Switch {
+            scope: Scope::Local,
+            effect: Effect::Hold,
+            reason: "drill".into(),
+            requested_by: "me".into(),
+            verified: true,
+        });
+        engine.set_switches(Now::read());
+        assert!(outlet.letters.is_held());
+    }
+
+    #[test]
+    fn a_switch_reaches_a_sink_after_something_was_called_back_from_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut engine, outlet, inbox) = engine(dir.path());
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let delivery = loop {
+            engine.turn(Now::read());
+            match inbox.recv_timeout(Duration::from_millis(20)) {
+                Ok(delivery)
+                    if !delivery.chunk.records.is_empty() && engine.streams.contains_key(&delivery.chunk.stream) =>
+                {
+                    break delivery;
+                }
+                _ => assert!(Instant::now() < deadline, "nothing is delivered"),
+            }
+        };
+        engine.recall(delivery.chunk.stream, Position::at(8));
+        assert!(!delivery.may_pass());
+        // What the sink sends of its own accord knows the gate that it was made with.
+        let own = Delivery::new(1, 1, delivery.chunk, &outlet.gate, &Gate::default());
+        engine.apply(plan(dir.path(), &["out"]), Vec::new(), Now::read());
+        assert!(!own.may_pass());
+    }
+
+    #[test]
+    fn a_hold_on_the_policy_or_on_a_source_keeps_the_archives_of_its_sinks() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut engine, _outlet, _inbox) = engine(dir.path());
+        for number in 1..4 {
+            let path = path_bytes(&dir.path().join(format!("out/out~0{number}.log.gz")));
+            engine.store.put(Kind::ArchivePut(ArchiveRecord {
+                number,
+                live: path_bytes(&dir.path().join("out/out.log")),
+                extent: Extent { path, ..Extent::default() },
+                size: 10,
+                made: Now::read().wall - 1_000_000_000 * (10 - number as i64),
+                phase: ArchiveRecord::THERE,
+                sink: "out".into(),
+                ..ArchiveRecord::default()
+            }));
+        }
+        let there = |engine: &Engine| {
+            engine.store.model().archives.values().filter(|a| a.phase == ArchiveRecord::THERE).count()
+        };
+        for switch in ["policy", "a", "out"] {
+            engine.apply(plan(dir.path(), &[switch]), Vec::new(), Now::read());
+            engine.retain_sinks(Now::read());
+            assert_eq!(there(&engine), 3, "{switch}");
+        }
+        engine.apply(plan(dir.path(), &["b"]), Vec::new(), Now::read());
+        engine.retain_sinks(Now::read());
+        assert_eq!(there(&engine), 1);
     }
 }

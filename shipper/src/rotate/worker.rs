@@ -252,11 +252,17 @@ fn rename(
     for entry in rustix::fs::Dir::read_from(&site.folder)? {
         taken.extend(entry?.file_name().to_str().ok().map(str::to_owned));
     }
-    if immutable::has(&file, Flag::AppendOnly).unwrap_or(false) {
+    let protected = immutable::has(&file, Flag::AppendOnly).unwrap_or(false);
+    if protected {
         immutable::set(&file, Flag::AppendOnly, false)?;
     }
     let name = live.next(cycle, began, taken.iter().map(String::as_str));
-    piece::rename(&site.folder, &site.name, std::ffi::OsStr::new(&name))
+    let renamed = piece::rename(&site.folder, &site.name, std::ffi::OsStr::new(&name));
+    // If it still has its name, it goes on as the live file.
+    if protected && renamed.is_err() && immutable::open(&site.folder, Path::new(&site.name), &site.key).is_ok() {
+        immutable::set(&file, Flag::AppendOnly, true)?;
+    }
+    renamed
 }
 
 /// Puts an attribute on a file, if it is still the one that is meant.

@@ -25,8 +25,6 @@ use range::{Range, Times};
 
 /// Bytes of records taken at a time: a few requests.
 const TAKE: usize = 4 << 20;
-/// Refusals that are handed over at a time.
-const REFUSALS: usize = 100;
 /// How long what the service accepts is taken as known.
 const FRESH: Duration = Duration::from_secs(60);
 
@@ -230,17 +228,10 @@ impl Sink<'_> {
         Ok(request.iter().enumerate().map(answer).collect())
     }
 
-    /// Hands answers over in portions: refusals among successes are the records' fault, and a queue that sees too many of them without
-    /// a success takes them for the destination's.
+    /// Hands answers over.
     fn settle(&mut self, queue: &mut Queue, answers: Answers) -> Result<(), Failure> {
         let mut parcels: Vec<Parcel> = self.loads.iter().map(|load| load.parcel.clone()).collect();
-        let mut settled = Ok(());
-        for portion in portions(answers) {
-            settled = queue.settle(&mut parcels, portion);
-            if settled.is_err() {
-                break;
-            }
-        }
+        let settled = queue.settle(&mut parcels, answers);
         for (load, parcel) in self.loads.iter_mut().zip(parcels) {
             load.parcel = parcel;
         }
@@ -248,41 +239,6 @@ impl Sink<'_> {
     }
 }
 
-/// At most [`REFUSALS`] refusals each, and successes in each as long as there are some.
-fn portions(answers: Answers) -> Vec<Answers> {
-    let (mut taken, refused): (Answers, Answers) =
-        answers.into_iter().partition(|(_, _, a)| *a == Answer::Acknowledged);
-    let mut portions: Vec<Answers> = refused.chunks(REFUSALS).map(<[_]>::to_vec).collect();
-    for portion in portions.iter_mut().skip(1) {
-        portion.extend(taken.pop());
-    }
-    match portions.first_mut() {
-        Some(first) => first.append(&mut taken),
-        None if taken.is_empty() => {}
-        None => portions.push(taken),
-    }
-    portions
-}
-
 fn now_millis() -> i64 {
     jiff::Timestamp::now().as_millisecond()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn refusals_are_handed_over_among_successes() {
-        let answer = |n: u32, good| (0, n, if good { Answer::Acknowledged } else { Answer::Refused("old".into()) });
-        assert!(portions(Vec::new()).is_empty());
-        assert_eq!(portions((0..500).map(|n| answer(n, true)).collect()).len(), 1);
-        let mixed = portions((0..500).map(|n| answer(n, n % 2 == 0)).collect());
-        assert_eq!(mixed.iter().map(Vec::len).sum::<usize>(), 500);
-        for portion in &mixed {
-            let refused = portion.iter().filter(|(_, _, a)| *a != Answer::Acknowledged).count();
-            assert!(refused <= REFUSALS && portion.len() > refused);
-        }
-        assert_eq!(portions((0..250).map(|n| answer(n, false)).collect()).len(), 3);
-    }
 }

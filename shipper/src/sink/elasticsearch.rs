@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use waybill_crds::Elasticsearch;
 
-use super::{Backoff, Context, Failure, PATIENCE, Parcel, Queue, Stamp};
+use super::{Answer, Backoff, Context, Failure, PATIENCE, Parcel, Queue, Stamp};
 use bulk::Limit;
 use client::Client;
 use previous::Previous;
@@ -45,7 +45,7 @@ struct Batch {
 /// What a request with a part of a batch came to.
 #[derive(Default)]
 struct Outcome {
-    answers: Vec<(usize, u32, super::Answer)>,
+    answers: Vec<(usize, u32, Answer)>,
     failure: Option<Failure>,
     /// The failure concerns the whole request: another endpoint may do better.
     whole: bool,
@@ -118,7 +118,8 @@ pub fn run(mut queue: Queue, config: &Elasticsearch, context: &Context) {
         let wave = runtime.block_on(sink.wave(width));
         let (failure, whole) = match wave {
             Ok(outcomes) => {
-                if outcomes.iter().any(|outcome| !outcome.answers.is_empty()) {
+                let taken = |outcome: &Outcome| outcome.answers.iter().any(|(_, _, a)| *a == Answer::Acknowledged);
+                if outcomes.iter().any(taken) {
                     backoff.reset();
                 }
                 sink.settle(&mut queue, outcomes)
@@ -249,7 +250,7 @@ async fn send(client: &Client, previous: &Previous, limit: &Limit, batch: &Batch
     let mut outcome = Outcome::default();
     if batch.suspect {
         match previous.find(client, &part, batch.index.as_deref()).await {
-            Ok(found) => outcome.answers.extend(part.take(&found).map(|(p, r)| (p, r, super::Answer::Acknowledged))),
+            Ok(found) => outcome.answers.extend(part.take(&found).map(|(p, r)| (p, r, Answer::Acknowledged))),
             Err(failure) => return Outcome { failure: Some(failure), whole: true, ..Outcome::default() },
         }
     }
@@ -265,6 +266,10 @@ async fn send(client: &Client, previous: &Previous, limit: &Limit, batch: &Batch
             return outcome;
         }
     };
+    // A switch may have been thrown while it was looked for. What is stopped is called back before the next wave.
+    if !part.items.iter().all(|item| batch.parcels.get(item.parcel).is_some_and(|p| p.delivery.may_pass())) {
+        return outcome;
+    }
     match client.bulk(body).await {
         Err(broken) => {
             outcome.unknown = broken.unknown;
@@ -276,7 +281,7 @@ async fn send(client: &Client, previous: &Previous, limit: &Limit, batch: &Batch
             if let [item] = part.items.as_slice() {
                 let size = outcome.size;
                 let reason = format!("413: the server takes no record of {size} bytes");
-                outcome.answers.push((item.parcel, item.record, super::Answer::Refused(reason)));
+                outcome.answers.push((item.parcel, item.record, Answer::Refused(reason)));
             }
         }
         Ok(reply) if reply.status == 200 => answer::judge(client, &reply, &part, &mut outcome),

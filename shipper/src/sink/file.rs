@@ -4,6 +4,7 @@
 //! disk left of a write is cut off before the next, so the file holds whole lines only.
 
 pub mod archive;
+mod owner;
 
 use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
@@ -11,11 +12,13 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-use super::{Backoff, Failure, PATIENCE, Queue};
+use super::{Backoff, Context, Failure, PATIENCE, Queue};
 use crate::engine::Event;
+use crate::lane::Delivery;
 use crate::lane::chunk::Chunk;
 use crate::plan::{Encoding, FilePlan};
 use archive::Archives;
+use owner::Owner;
 
 /// Bytes written between two fsyncs, if that many wait.
 const BATCH: usize = 8 << 20;
@@ -28,7 +31,7 @@ struct Live {
 }
 
 /// Runs until the engine lets go of the sink.
-pub fn run(mut queue: Queue, plan: &FilePlan, encoding: Encoding) {
+pub fn run(mut queue: Queue, plan: &FilePlan, context: &Context) {
     let mut backoff = Backoff::default();
     let (sink, path, answers) = (queue.name().to_owned(), plan.path.clone(), queue.answers());
     let tell = move |files| {
@@ -38,32 +41,66 @@ pub fn run(mut queue: Queue, plan: &FilePlan, encoding: Encoding) {
     };
     let mut archives = Archives::new(plan.clone(), std::sync::Arc::new(tell));
     let mut live: Option<Live> = None;
-    while let Some(batch) = queue.take(BATCH, PATIENCE) {
-        let now = jiff::Zoned::now();
-        let mut done = Ok(());
-        if !batch.is_empty() || live.as_ref().is_some_and(|l| l.len > 0 && archive::is_due(plan, &l.opened, &now)) {
-            let parts: Vec<Cow<'_, [u8]>> = batch.iter().map(|d| content(&d.chunk, encoding)).collect();
-            let size: u64 = parts.iter().map(|p| p.len() as u64).sum();
-            done = prepare(&mut live, plan, &mut archives, size, &now)
-                .and_then(|live| append(live, parts.iter().map(AsRef::as_ref)));
-        }
+    let owner = Owner::of(&plan.path);
+    let mut right = None;
+    while let Some(mut batch) = queue.take(BATCH, PATIENCE) {
+        right = right.or_else(|| owner.live());
+        let done = match &right {
+            Some(_) => write(&mut live, plan, &mut archives, context.encoding, &mut queue, &mut batch)
+                .map_err(|error| failure(plan, context, &error)),
+            None => {
+                Err(Failure::again(format!("{}: the sink before this one still writes to it", plan.path.display())))
+            }
+        };
         match done {
             Ok(()) => {
                 queue.acknowledge(&batch);
                 queue.healthy();
                 backoff.reset();
             }
-            Err(error) => {
+            Err(failure) => {
                 // What was written of the batch is cut off when the file is opened again.
                 live = None;
-                let failure = Failure::held(format!("{}: {error}", plan.path.display()), remedy(&error));
                 if !queue.retry(batch, backoff.next(), &failure) {
                     break;
                 }
             }
         }
     }
+    // Who follows may write from now on; the archives are compressed to the end.
+    drop((live, right));
     archives.finish();
+}
+
+/// Writes a batch, of which what may not go out any more is given back.
+fn write(
+    live: &mut Option<Live>,
+    plan: &FilePlan,
+    archives: &mut Archives,
+    encoding: Encoding,
+    queue: &mut Queue,
+    batch: &mut Vec<Delivery>,
+) -> io::Result<()> {
+    let now = jiff::Zoned::now();
+    if batch.is_empty() && !live.as_ref().is_some_and(|l| l.len > 0 && archive::is_due(plan, &l.opened, &now)) {
+        return Ok(());
+    }
+    let parts: Vec<Cow<'_, [u8]>> = batch.iter().map(|d| content(&d.chunk, encoding)).collect();
+    let size: u64 = parts.iter().map(|p| p.len() as u64).sum();
+    let live = prepare(live, plan, archives, size, &now)?;
+    // Opening and rotating take their time.
+    let passes: Vec<bool> = batch.iter().map(Delivery::may_pass).collect();
+    append(live, parts.iter().zip(&passes).filter(|(_, passes)| **passes).map(|(part, _)| part.as_ref()))?;
+    drop(parts);
+    let mut passes = passes.into_iter();
+    batch.retain(|delivery| {
+        let written = passes.next().unwrap_or(false);
+        if !written {
+            queue.recall(delivery);
+        }
+        written
+    });
+    Ok(())
 }
 
 /// The lines of a chunk.
@@ -79,18 +116,28 @@ fn content(chunk: &Chunk, encoding: Encoding) -> Cow<'_, [u8]> {
     Cow::Owned(lines)
 }
 
-/// Tries whether the file's folder can be written.
-pub fn probe(plan: &FilePlan) -> Result<String, Failure> {
+/// Tries whether the file's folder can be written, and its archives protected as the policy says.
+pub fn probe(plan: &FilePlan, context: &Context) -> Result<String, Failure> {
     let folder = plan.path.parent().unwrap_or(Path::new("/"));
     let tried = std::fs::create_dir_all(folder).and_then(|()| {
         let probe = folder.join(".waybill-probe");
         std::fs::write(&probe, b"")?;
         std::fs::remove_file(&probe)
     });
-    match tried {
+    match tried.and_then(|()| archive::can_protect(plan)) {
         Ok(()) => Ok(format!("{} can be written", folder.display())),
-        Err(error) => Err(Failure::held(format!("{} cannot be written: {error}", folder.display()), remedy(&error))),
+        Err(error) => Err(failure(plan, context, &error)),
     }
+}
+
+fn failure(plan: &FilePlan, context: &Context, error: &io::Error) -> Failure {
+    let what = format!("{}: {error}", plan.path.display());
+    if context.secrets.is_in_pod() && error.kind() == io::ErrorKind::ReadOnlyFilesystem {
+        return Failure::AwaitingRestart {
+            what: format!("{what}: this pod does not mount its folder for writing yet"),
+        };
+    }
+    Failure::held(what, remedy(error))
 }
 
 fn remedy(error: &io::Error) -> &'static str {
@@ -203,7 +250,13 @@ pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
     use super::*;
+    use crate::lane::{Fate, Gate, Outlet};
+    use crate::state::StreamId;
+    use crate::state::entry::Position;
 
     #[test]
     fn a_torn_line_is_cut_off_before_the_next() {
@@ -215,5 +268,97 @@ mod tests {
             append(&mut live, [&b"{c}\n"[..]].into_iter()).unwrap();
             assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{after}{{c}}\n"));
         }
+    }
+
+    fn plan(dir: &Path) -> FilePlan {
+        FilePlan {
+            path: dir.join("audit.log"),
+            max_size: 0,
+            cycle: waybill_crds::Cycle::None,
+            compression: crate::source::decompress::Compression::None,
+            retention: crate::rotate::retain::Bounds::default(),
+            protect: waybill_crds::Protect::default(),
+        }
+    }
+
+    fn context() -> Context {
+        Context {
+            name: "archive".into(),
+            encoding: Encoding::Ecs,
+            in_flight: 1 << 20,
+            policy: "p".into(),
+            host: "h".into(),
+            secrets: crate::sink::Secrets::default(),
+        }
+    }
+
+    fn delivery(outlet: &Outlet) -> Delivery {
+        let mut chunk = Chunk::new(StreamId::default(), Position::default());
+        chunk.data.extend_from_slice(b"{}\n");
+        chunk.push(&Position { offset: 1, seq: 1, ..Position::default() }, 1, false);
+        Delivery::new(1, 1, Arc::new(chunk), &outlet.gate, &Gate::default())
+    }
+
+    #[test]
+    fn a_sink_that_takes_another_s_place_writes_when_that_is_done() {
+        let dir = tempfile::tempdir().unwrap();
+        let plan = plan(dir.path());
+        let owner = Owner::of(&plan.path);
+        let before = owner.live().unwrap();
+        let (sender, answers) = crossbeam_channel::unbounded();
+        let (queue, outlet) = Queue::new("archive", dir.path().to_owned(), sender);
+        let of_sink = plan.clone();
+        let sink = std::thread::spawn(move || run(queue, &of_sink, &context()));
+        outlet.deliveries.send(delivery(&outlet)).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while outlet.health().trouble.is_none() {
+            assert!(Instant::now() < deadline, "it does not say that it waits");
+            std::thread::yield_now();
+        }
+        assert!(!plan.path.exists() && !outlet.health().misconfigured);
+        drop(before);
+        let settled = |event| matches!(event, Event::Settled(settled) if settled.fate == Fate::Acknowledged);
+        while !settled(answers.recv_deadline(deadline).unwrap()) {}
+        assert_eq!(std::fs::read(&plan.path).unwrap(), b"{}\n");
+        drop(outlet);
+        sink.join().unwrap();
+        assert!(owner.live().is_some());
+    }
+
+    #[test]
+    fn what_is_stopped_while_the_file_is_opened_is_not_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let plan = plan(dir.path());
+        let (mut queue, outlet) = Queue::new("archive", dir.path().to_owned(), crossbeam_channel::unbounded().0);
+        let mut archives = Archives::new(plan.clone(), Arc::new(|_| {}));
+        let mut batch = vec![delivery(&outlet)];
+        outlet.gate.shut();
+        batch.push(delivery(&outlet));
+        write(&mut None, &plan, &mut archives, Encoding::Ecs, &mut queue, &mut batch).unwrap();
+        assert_eq!(batch.len(), 1);
+        assert_eq!(std::fs::read(&plan.path).unwrap(), b"{}\n");
+    }
+
+    #[test]
+    fn a_folder_that_the_pod_does_not_mount_comes_with_its_next_start() {
+        let plan = plan(Path::new("/var/log/out"));
+        let error = io::Error::from(io::ErrorKind::ReadOnlyFilesystem);
+        assert!(!failure(&plan, &context(), &error).awaits_restart());
+        let pod = Context { secrets: crate::sink::Secrets::default().in_pod(true), ..context() };
+        assert!(failure(&plan, &pod, &error).awaits_restart());
+        assert!(!failure(&plan, &pod, &io::Error::from(io::ErrorKind::StorageFull)).awaits_restart());
+    }
+
+    #[test]
+    fn a_probe_says_that_archives_cannot_be_protected() {
+        let Ok(dir) = tempfile::tempdir_in("/dev/shm") else { return println!("SKIPPED: there is no /dev/shm") };
+        let mut plan = plan(dir.path());
+        plan.protect.archives = true;
+        plan.protect.when_unsupported = waybill_crds::WhenUnsupported::Refuse;
+        if archive::can_protect(&plan).is_ok() {
+            return println!("SKIPPED: files can be protected in /dev/shm");
+        }
+        let failure = probe(&plan, &context()).unwrap_err().to_string();
+        assert!(failure.contains("cannot be protected") && failure.contains("whenUnsupported: Warn"), "{failure}");
     }
 }

@@ -9,6 +9,7 @@ pub struct Parcel {
     pub delivery: Delivery,
     open: Vec<bool>,
     left: usize,
+    excused: bool,
 }
 
 impl Parcel {
@@ -16,7 +17,7 @@ impl Parcel {
     pub fn new(delivery: Delivery) -> Self {
         let open: Vec<bool> = delivery.chunk.records.iter().map(|r| !r.dropped).collect();
         let left = open.iter().filter(|o| **o).count();
-        Self { delivery, open, left }
+        Self { delivery, open, left, excused: false }
     }
 
     /// The indices of the records that wait, in order.
@@ -32,6 +33,16 @@ impl Parcel {
     /// Nothing waits any more.
     pub fn is_done(&self) -> bool {
         self.left == 0
+    }
+
+    /// The destination took other records when it refused some of these: it is not its fault.
+    pub(crate) fn excuse(&mut self) {
+        self.excused = true;
+    }
+
+    /// Whether refusals of its records are known to be the records' fault.
+    pub(crate) fn is_excused(&self) -> bool {
+        self.excused
     }
 
     /// A record has its answer. `false`: it had one before.

@@ -41,6 +41,7 @@ pub struct Queue {
     answers: Sender<Event>,
     health: Arc<Mutex<Health>>,
     gate: Gate,
+    letters_gate: Gate,
     closed: bool,
     letters: Option<DeadLetters>,
     /// Refusals since the last success.
@@ -64,8 +65,15 @@ impl Queue {
     pub fn new(name: &str, state_dir: PathBuf, answers: Sender<Event>) -> (Self, Outlet) {
         let (sender, deliveries) = unbounded();
         let health = Arc::new(Mutex::new(Health::default()));
-        let gate = Gate::default();
-        let outlet = Outlet { deliveries: sender, health: Arc::clone(&health), gate: gate.clone() };
+        let (gate, letters_gate) = (Gate::default(), Gate::default());
+        // The engine knows the switches, and has not looked yet.
+        letters_gate.hold(true);
+        let outlet = Outlet {
+            deliveries: sender,
+            health: Arc::clone(&health),
+            gate: gate.clone(),
+            letters: letters_gate.clone(),
+        };
         let queue = Self {
             name: name.to_owned(),
             state_dir,
@@ -74,6 +82,7 @@ impl Queue {
             answers,
             health,
             gate,
+            letters_gate,
             closed: false,
             letters: None,
             refused: 0,
@@ -210,18 +219,28 @@ impl Queue {
 
     /// Takes in answers as (parcel, record, answer). Refused records are dead letters before this returns. An error means that the
     /// refusals could not be taken in: those records stay open, and are to be tried again after the trouble was told.
+    ///
+    /// Refusals beside a success are the records' fault, however many. Without one, too many of them are the destination's.
     pub fn settle(&mut self, parcels: &mut [Parcel], answers: Vec<(usize, u32, Answer)>) -> Result<(), Failure> {
         let mut fates: Vec<Vec<(u32, RecordFate)>> = vec![Vec::new(); parcels.len()];
         let mut refusals = Vec::new();
+        let mut taken = false;
         for (parcel, record, answer) in answers {
             match answer {
                 Answer::Acknowledged => {
                     if parcels.get_mut(parcel).is_some_and(|p| p.close(record)) {
-                        self.refused = 0;
+                        taken = true;
                         fates[parcel].push((record, RecordFate::Acknowledged));
                     }
                 }
                 Answer::Refused(reason) => refusals.push((parcel, record, reason)),
+            }
+        }
+        if taken {
+            self.refused = 0;
+            // Should they not be kept now, they come alone the next time, and are no more the destination's fault than today.
+            for (parcel, _, _) in &refusals {
+                parcels.get_mut(*parcel).into_iter().for_each(Parcel::excuse);
             }
         }
         let kept = self.keep(parcels, &refusals);
@@ -265,7 +284,10 @@ impl Queue {
     /// Makes dead letters of refused records: all of them, durably, or none.
     fn keep(&mut self, parcels: &[Parcel], refusals: &[(usize, u32, String)]) -> Result<(), Failure> {
         let Some((_, _, example)) = refusals.first() else { return Ok(()) };
-        if self.refused.saturating_add(refusals.len() as u32) > REFUSALS {
+        // Letters were refused before, each for itself.
+        let counts = |p: &Parcel| p.delivery.id < LOCAL && !p.is_excused();
+        let counted = refusals.iter().filter(|(parcel, _, _)| parcels.get(*parcel).is_some_and(counts)).count() as u32;
+        if self.refused.saturating_add(counted) > REFUSALS {
             return Err(Failure::held(
                 format!("{REFUSALS} records were refused and not one was taken; the last reason: {example}"),
                 "look at what the server expects: it is more likely the destination than the records",
@@ -289,7 +311,7 @@ impl Queue {
             });
         }
         self.open_letters().and_then(|open| open.append(&letters)).map_err(|error| letters_failed(&error))?;
-        self.refused += refusals.len() as u32;
+        self.refused += counted;
         Ok(())
     }
 
@@ -304,7 +326,7 @@ impl Queue {
     /// Puts letters that someone wants sent again among what waits.
     fn take_letters(&mut self) {
         let due = self.looked.is_none_or(|at| at.elapsed() >= LOOK_EVERY);
-        if !due || self.closed || self.gate.is_held() {
+        if !due || self.closed || self.letters_gate.is_held() {
             return;
         }
         self.looked = Some(Instant::now());
@@ -344,7 +366,7 @@ impl Queue {
             self.next_local += 1;
             again.under_way.insert(self.next_local);
             // The lane's number is of no use: nothing of this reaches the engine.
-            let delivery = Delivery::new(u32::MAX, self.next_local, Arc::new(chunk), &self.gate, &Gate::default());
+            let delivery = Delivery::new(u32::MAX, self.next_local, Arc::new(chunk), &self.gate, &self.letters_gate);
             self.waiting.push_back(delivery);
         } else if again.all_read
             && let Some(again) = self.again.take()
@@ -384,12 +406,12 @@ fn letters_failed(error: &dead_letter::Error) -> Failure {
 mod tests {
     use super::*;
 
-    fn record(n: u8) -> Vec<u8> {
+    fn record(n: u32) -> Vec<u8> {
         let id = format!("{}-{n:016x}-{n:016x}", "0".repeat(32));
         format!(r#"{{"@timestamp":"2026-01-01T00:00:00Z","waybill":{{"id":"{id}","source":"s"}}}}"#).into_bytes()
     }
 
-    fn delivery(id: u64, count: u8, outlet: &Outlet) -> Delivery {
+    fn delivery(id: u64, count: u32, outlet: &Outlet) -> Delivery {
         let mut chunk = Chunk::new(StreamId::default(), Position::default());
         for n in 0..count {
             chunk.data.extend(record(n));
@@ -425,6 +447,7 @@ mod tests {
         assert_eq!(got.len(), 2);
         assert_eq!(got[1], (1, Fate::Acknowledged));
         // Someone asks for them again; the sink takes them now.
+        outlet.letters.hold(false);
         dead_letter::request(dir.path(), "search").unwrap();
         queue.looked = None;
         let again = queue.take(1 << 20, Duration::ZERO).unwrap();
@@ -452,6 +475,83 @@ mod tests {
         queue.settle(&mut parcels, vec![(1, 0, refused()), (1, 1, Answer::Acknowledged)]).unwrap();
         assert!(parcels[1].is_done());
         assert_eq!(fates(&answers).len(), 4);
+    }
+
+    #[test]
+    fn refusals_beside_a_success_are_the_records_fault() {
+        let dir = tempfile::tempdir().unwrap();
+        let (sender, answers) = unbounded();
+        // There is no room for letters yet.
+        let state = dir.path().join("state");
+        std::fs::write(&state, "").unwrap();
+        let (mut queue, outlet) = Queue::new("search", state.clone(), sender);
+        let mut parcels = [Parcel::new(delivery(1, 1_000, &outlet))];
+        let judge = |n: u32| if n.is_multiple_of(4) { refused() } else { Answer::Acknowledged };
+        let failure = queue.settle(&mut parcels, (0..1_000).map(|n| (0, n, judge(n))).collect()).unwrap_err();
+        assert!(failure.to_string().contains("cannot be kept"), "{failure}");
+        assert_eq!(parcels[0].open().count(), 250);
+        // They come alone now, with no success beside them.
+        std::fs::remove_file(&state).unwrap();
+        let open: Vec<usize> = parcels[0].open().collect();
+        queue.settle(&mut parcels, open.into_iter().map(|n| (0, n as u32, refused())).collect()).unwrap();
+        assert!(parcels[0].is_done());
+        assert!(fates(&answers).contains(&(1, Fate::Acknowledged)));
+        // Those of the next one count as ever.
+        let mut parcels = [Parcel::new(delivery(2, 101, &outlet))];
+        queue.settle(&mut parcels, (0..101).map(|n| (0, n, refused())).collect()).unwrap_err();
+    }
+
+    /// A queue with so many letters that someone wants sent again.
+    fn with_letters(dir: &std::path::Path, count: u32) -> (Queue, Outlet) {
+        let (queue, outlet) = Queue::new("search", dir.to_owned(), unbounded().0);
+        let letter = |n| Letter { record: [&record(n)[..], b"\n"].concat(), ..Letter::default() };
+        let mut letters = DeadLetters::open(dir, "search", 1 << 20).unwrap();
+        letters.append(&(0..count).map(letter).collect::<Vec<_>>()).unwrap();
+        dead_letter::request(dir, "search").unwrap();
+        (queue, outlet)
+    }
+
+    #[test]
+    fn letters_that_are_refused_again_hold_no_lane() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut queue, outlet) = with_letters(dir.path(), 150);
+        outlet.letters.hold(false);
+        let taken = queue.take(1 << 20, Duration::ZERO).unwrap();
+        let mut parcels: Vec<Parcel> = taken.into_iter().map(Parcel::new).collect();
+        assert_eq!(parcels[0].open().count(), 150);
+        queue.settle(&mut parcels, (0..150).map(|n| (0, n, refused())).collect()).unwrap();
+        queue.looked = None;
+        assert!(queue.take(1 << 20, Duration::ZERO).unwrap().is_empty());
+        assert!(queue.again.is_none());
+        let mut letters = DeadLetters::open(dir.path(), "search", 1 << 20).unwrap();
+        assert!(letters.take_retry().unwrap().is_none());
+        // They say nothing about the destination.
+        let mut parcels = [Parcel::new(delivery(1, 100, &outlet))];
+        queue.settle(&mut parcels, (0..100).map(|n| (0, n, refused())).collect()).unwrap();
+    }
+
+    #[test]
+    fn a_switch_stops_letters_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut queue, outlet) = with_letters(dir.path(), 3);
+        let take = |queue: &mut Queue| {
+            queue.looked = None;
+            queue.take(1 << 20, Duration::ZERO).unwrap()
+        };
+        assert!(take(&mut queue).is_empty(), "before the engine has looked at the switches");
+        outlet.letters.hold(false);
+        let [letters] = &take(&mut queue)[..] else { panic!("one delivery") };
+        assert!(queue.passes(letters));
+        // One is thrown while they are under way, and lifted before anyone looks.
+        outlet.letters.hold(true);
+        assert!(!letters.may_pass());
+        outlet.letters.shut();
+        outlet.letters.hold(false);
+        assert!(!queue.passes(letters));
+        outlet.letters.hold(true);
+        assert!(take(&mut queue).is_empty());
+        outlet.letters.hold(false);
+        assert_eq!(take(&mut queue).len(), 1);
     }
 
     #[test]

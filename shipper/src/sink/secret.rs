@@ -54,6 +54,11 @@ impl Secrets {
         Self { in_pod, ..self }
     }
 
+    /// Whether this is a pod, which gets what its policy needs with its next start.
+    pub fn is_in_pod(&self) -> bool {
+        self.in_pod
+    }
+
     /// Reads a secret whole: certificates and keys.
     pub fn read(&self, key: &SecretKey) -> Result<Secret, Failure> {
         let name = format!("secret {}, key {}", key.secret, key.key);

@@ -3,6 +3,7 @@
 mod access;
 mod delivery;
 mod place;
+mod refusals;
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};

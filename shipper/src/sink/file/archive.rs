@@ -5,8 +5,13 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use crossbeam_channel::{Sender, TrySendError, bounded};
+use waybill_crds::WhenUnsupported;
+
+use super::owner::Owner;
 use super::sync_folder;
 use crate::plan::FilePlan;
 use crate::rotate::cycle::{self, LiveName};
@@ -50,13 +55,19 @@ pub struct Listed {
 }
 
 /// Who is told of finished archives.
-pub type Tell = std::sync::Arc<dyn Fn(Vec<Listed>) + Send + Sync>;
+pub type Tell = Arc<dyn Fn(Vec<Listed>) + Send + Sync>;
 
 /// The archives of one file.
 pub struct Archives {
     plan: FilePlan,
     tell: Tell,
-    worker: Option<JoinHandle<()>>,
+    worker: Option<Worker>,
+}
+
+/// Tidies the archives as often as it is woken.
+struct Worker {
+    wake: Sender<()>,
+    thread: JoinHandle<()>,
 }
 
 impl Archives {
@@ -67,7 +78,7 @@ impl Archives {
         archives
     }
 
-    /// Renames the live file to its archive's name, and has it compressed in the background.
+    /// Renames the live file to its archive's name, and has it compressed in the background. Waits for no compression.
     pub fn rotate(&mut self, opened: &jiff::Zoned) -> io::Result<()> {
         let target = self.next_name(opened)?;
         std::fs::rename(&self.plan.path, &target)?;
@@ -77,10 +88,11 @@ impl Archives {
         Ok(())
     }
 
-    /// Waits for the compression under way.
+    /// Waits until all is compressed that is to be.
     pub fn finish(&mut self) {
-        if let Some(worker) = self.worker.take() {
-            let _joined = worker.join();
+        if let Some(Worker { wake, thread }) = self.worker.take() {
+            drop(wake);
+            let _joined = thread.join();
         }
     }
 
@@ -90,25 +102,49 @@ impl Archives {
         Ok(self.plan.path.with_file_name(name))
     }
 
-    /// Compresses, protects and tells of what is finished, one worker at a time.
+    /// Has the archives tidied; a worker that is still at it does so once more when it is done.
     fn tidy(&mut self) {
-        if self.worker.as_ref().is_some_and(|w| !w.is_finished()) {
-            self.finish();
+        if let Some(worker) = &self.worker
+            && !matches!(worker.wake.try_send(()), Err(TrySendError::Disconnected(())))
+        {
+            return;
         }
-        let (plan, tell) = (self.plan.clone(), std::sync::Arc::clone(&self.tell));
+        self.finish();
+        let (wake, woken) = bounded(1);
+        let _first = wake.try_send(());
+        let (plan, tell, owner) = (self.plan.clone(), Arc::clone(&self.tell), Owner::of(&self.plan.path));
         let started = std::thread::Builder::new().name("archive".into()).spawn(move || {
-            let tidied = compress_all(&plan).and_then(|()| protect(&plan)).and_then(|()| finished(&plan));
-            match tidied {
-                Ok(files) => tell(files),
-                Err(error) => {
-                    tracing::warn!(path = %plan.path.display(), %error, "failed to tidy archives; it is tried again at the next rotation");
-                }
+            for () in woken {
+                let _right = owner.archives();
+                tidy(&plan, &tell);
             }
         });
         match started {
-            Ok(worker) => self.worker = Some(worker),
+            Ok(thread) => self.worker = Some(Worker { wake, thread }),
             Err(error) => tracing::warn!(%error, "failed to start compressing archives"),
         }
+    }
+}
+
+/// Compresses, protects and tells of what is finished. What fails with one archive keeps back no other.
+fn tidy(plan: &FilePlan, tell: &Tell) {
+    let compressed = compress_all(plan);
+    let protected = protect(plan);
+    let mut files = Vec::new();
+    let listed = finished(plan, &mut files);
+    tell(files);
+    let path = plan.path.display();
+    for error in [compressed, listed].into_iter().filter_map(Result::err) {
+        tracing::warn!(%path, %error, "failed to tidy archives; it is tried again at the next rotation");
+    }
+    match protected {
+        Err(error) if plan.protect.when_unsupported == WhenUnsupported::Warn => {
+            tracing::warn!(%path, %error, "archives stay unprotected; it is tried again at the next rotation");
+        }
+        Err(error) => {
+            tracing::error!(%path, %error, "failed to protect archives; it is tried again at the next rotation")
+        }
+        Ok(()) => {}
     }
 }
 
@@ -133,34 +169,42 @@ pub fn names(live: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     Ok(out)
 }
 
+/// Compresses every archive that is not yet; the first error, if one could not be.
 fn compress_all(plan: &FilePlan) -> io::Result<()> {
     if plan.compression == Compression::None {
         return Ok(());
     }
-    for (name, path) in names(&plan.path)? {
-        if name.ends_with(".gz") || name.ends_with(".zst") {
-            continue;
-        }
-        let mut target = path.clone().into_os_string();
-        target.push(cycle::suffix(plan.compression));
-        compress(&path, Path::new(&target), plan.compression)?;
-        sync_folder(&path)?;
-        fault::point("sink-compressed");
-        std::fs::remove_file(&path)?;
-        sync_folder(&path)?;
+    let mut done = Ok(());
+    for (_, path) in names(&plan.path)?.into_iter().filter(|(name, _)| !is_finished(plan, name)) {
+        done = done.and(replace(&path, plan.compression));
     }
-    Ok(())
+    done
+}
+
+/// Puts a compressed copy in the place of an archive.
+fn replace(path: &Path, compression: Compression) -> io::Result<()> {
+    let mut target = path.to_owned().into_os_string();
+    target.push(cycle::suffix(compression));
+    compress(path, Path::new(&target), compression)?;
+    sync_folder(path)?;
+    fault::point("sink-compressed");
+    std::fs::remove_file(path)?;
+    sync_folder(path)
 }
 
 /// Writes a compressed copy that is whole and durable before it gets its name.
 fn compress(from: &Path, to: &Path, compression: Compression) -> io::Result<()> {
-    // Under a name that no one takes for an archive: a crash may leave it behind, until it is written anew.
+    // Under a name that no one takes for an archive: a crash may leave it behind, until it is made anew.
     let mut name = OsString::from(TEMPORARY);
     name.push(to.file_name().unwrap_or_default());
     let temporary = to.with_file_name(name);
     let source = File::open(from)?;
     let modified = source.metadata()?.modified()?;
-    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(&temporary)?;
+    match std::fs::remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o640).open(&temporary)?;
     let mut reader = BufReader::with_capacity(256 << 10, source);
     let file = match compression {
         Compression::None => return Ok(()),
@@ -186,37 +230,40 @@ fn compress(from: &Path, to: &Path, compression: Compression) -> io::Result<()> 
     std::fs::rename(&temporary, to)
 }
 
-/// The archives that are as they will stay.
-fn finished(plan: &FilePlan) -> io::Result<Vec<Listed>> {
-    let mut files = Vec::new();
+/// Lists the archives that are as they will stay; the first error, if one could not be looked at.
+fn finished(plan: &FilePlan, files: &mut Vec<Listed>) -> io::Result<()> {
+    let mut done = Ok(());
     for (name, path) in names(&plan.path)?.into_iter().filter(|(name, _)| is_finished(plan, name)) {
-        let look = Look::at_file(&File::open(&path)?)?;
+        let look = File::open(&path).and_then(|file| Look::at_file(&file));
         let compression = match Path::new(&name).extension().and_then(std::ffi::OsStr::to_str) {
             Some("gz") => Compression::Gzip,
             Some("zst") => Compression::Zstd,
             _ => Compression::None,
         };
-        files.push(Listed { path, key: look.key, size: look.size, modified: look.modified, compression });
+        done = done.and(look.map(|look| {
+            files.push(Listed { path, key: look.key, size: look.size, modified: look.modified, compression });
+        }));
     }
-    Ok(files)
+    done
 }
 
 fn is_finished(plan: &FilePlan, name: &str) -> bool {
     plan.compression == Compression::None || name.ends_with(".gz") || name.ends_with(".zst")
 }
 
-/// Makes every finished archive immutable, if the policy says so.
+/// Makes every finished archive immutable, if the policy says so; the first error, if one could not be.
 fn protect(plan: &FilePlan) -> io::Result<()> {
     if !plan.protect.archives {
         return Ok(());
     }
-    for (name, path) in names(&plan.path)? {
-        if is_finished(plan, &name) {
-            immutable::set(&File::open(&path)?, Flag::Immutable, true)?;
-            fault::point("sink-protected");
-        }
+    let mut done = Ok(());
+    for (_, path) in names(&plan.path)?.into_iter().filter(|(name, _)| is_finished(plan, name)) {
+        let set = File::open(&path).and_then(|file| immutable::set(&file, Flag::Immutable, true));
+        let set = set.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())));
+        fault::point("sink-protected");
+        done = done.and(set.map(|_| ()));
     }
-    Ok(())
+    done
 }
 
 /// Whether the folder's file system can protect archives as the policy says; an error if it must and cannot.
@@ -227,7 +274,7 @@ pub fn can_protect(plan: &FilePlan) -> io::Result<()> {
     }
     let Err(why) = immutable::trial(File::open(folder)?, Flag::Immutable) else { return Ok(()) };
     let why = format!("its archives cannot be protected: {why}");
-    if plan.protect.when_unsupported == waybill_crds::WhenUnsupported::Refuse {
+    if plan.protect.when_unsupported == WhenUnsupported::Refuse {
         return Err(io::Error::new(io::ErrorKind::Unsupported, why));
     }
     tracing::warn!(path = %plan.path.display(), "{why}");
@@ -311,6 +358,65 @@ mod tests {
             assert!(std::fs::remove_file(&path).is_err());
             assert!(immutable::set(&File::open(&path).unwrap(), Flag::Immutable, false).unwrap());
         }
+    }
+
+    #[test]
+    fn archives_that_cannot_be_protected_are_told_all_the_same() {
+        for when_unsupported in [WhenUnsupported::Warn, WhenUnsupported::Refuse] {
+            let dir = tempfile::tempdir().unwrap();
+            let mut plan = plan(dir.path(), Cycle::None);
+            plan.protect = waybill_crds::Protect { archives: true, when_unsupported, ..plan.protect };
+            std::fs::write(dir.path().join("audit~01.log"), "one\n").unwrap();
+            std::fs::write(dir.path().join("audit~02.log"), "two\n").unwrap();
+            // Whatever the file system can do: this one cannot be protected.
+            std::os::unix::fs::symlink("nowhere", dir.path().join("audit~00.log.gz")).unwrap();
+            let (mut archives, told) = archives(&plan);
+            archives.finish();
+            let told = told.try_recv().unwrap();
+            assert_eq!(told.len(), 2, "{when_unsupported:?}");
+            for file in told {
+                immutable::set(&File::open(&file.path).unwrap(), Flag::Immutable, false).unwrap_or_default();
+            }
+        }
+    }
+
+    #[test]
+    fn a_rotation_waits_for_no_compression() {
+        let dir = tempfile::tempdir().unwrap();
+        let plan = plan(dir.path(), Cycle::None);
+        let owner = Owner::of(&plan.path);
+        let slow = owner.archives();
+        let (mut archives, told) = archives(&plan);
+        for text in ["one\n", "two\n", "three\n"] {
+            std::fs::write(&plan.path, text).unwrap();
+            archives.rotate(&jiff::Zoned::now()).unwrap();
+        }
+        assert_eq!(listed(dir.path()), ["audit~01.log", "audit~02.log", "audit~03.log"]);
+        // Neither does another sink that takes this one's place touch what is being compressed.
+        let (mut after, _told) = self::archives(&plan);
+        assert!(told.try_recv().is_err());
+        drop(slow);
+        archives.finish();
+        after.finish();
+        assert_eq!(listed(dir.path()), ["audit~01.log.gz", "audit~02.log.gz", "audit~03.log.gz"]);
+        assert_eq!(told.try_iter().last().unwrap().len(), 3);
+    }
+
+    #[test]
+    fn what_a_crash_left_of_a_compression_is_made_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let plan = plan(dir.path(), Cycle::None);
+        // Another still has it open, and goes on writing.
+        let left = dir.path().join(format!("{TEMPORARY}audit~01.log.gz"));
+        let mut other = File::create(&left).unwrap();
+        std::fs::write(dir.path().join("audit~01.log"), "one\n").unwrap();
+        let (mut archives, _told) = archives(&plan);
+        archives.finish();
+        other.write_all(b"not an archive").unwrap();
+        let mut text = String::new();
+        let file = File::open(dir.path().join("audit~01.log.gz")).unwrap();
+        flate2::read::GzDecoder::new(file).read_to_string(&mut text).unwrap();
+        assert_eq!(text, "one\n");
     }
 
     #[test]

@@ -86,9 +86,11 @@ struct Lane<'a> {
 
 impl Lane<'_> {
     fn patience(&self) -> Duration {
-        if self.window.has_unsent() || (!self.waiting.is_empty() && self.window.has_room()) {
+        let leaves = self.open.as_ref().is_some_and(|open| open.leaving.is_some());
+        if !leaves && (self.window.has_unsent() || (!self.waiting.is_empty() && self.window.has_room())) {
             Duration::ZERO
-        } else if self.window.has_unconfirmed() {
+        } else if leaves || self.window.has_unconfirmed() {
+            // A connection that ends sends the rest of one message at most, and waits for the peer.
             self.pause
         } else {
             PATIENCE
@@ -115,6 +117,7 @@ impl Lane<'_> {
             queue.acknowledge(&done);
             queue.healthy();
         }
+        self.pause = if done.is_empty() { (self.pause * 2).min(LATER) } else { SOON };
         open.connection.look()?;
         self.leave_when_secrets_change()?;
         let Some(open) = self.open.as_mut().filter(|o| o.leaving.is_none()) else { return Ok(!done.is_empty()) };
@@ -133,7 +136,6 @@ impl Lane<'_> {
             // The peer is slow. It confirms before it takes more, so this ends in time for both.
             open.connection.wait(LATER);
         }
-        self.pause = if done.is_empty() { (self.pause * 2).min(LATER) } else { SOON };
         Ok(!done.is_empty())
     }
 
