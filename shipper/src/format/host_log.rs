@@ -122,7 +122,7 @@ fn read<'a>(
             record.dataset = "su";
             sudo::parse_su(record, message, detail)
         }
-        b"unix_chkpwd" => pam::helper(record, message.trim_ascii(), detail),
+        b"unix_chkpwd" if pam::helper(record, message.trim_ascii(), detail) => true,
         b"internal-sftp" | b"sftp-server" => {
             record.dataset = "sshd";
             sshd::parse(record, message, scratch, detail)

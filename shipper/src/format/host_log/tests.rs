@@ -125,6 +125,16 @@ fn a_line_without_header_is_sshds_own() {
 }
 
 #[test]
+fn the_helper_that_checks_passwords() {
+    for (message, dataset) in [("password check failed for user (bob)", "pam"), ("something else", "syslog")] {
+        let line = format!("Nov 20 10:00:00 h unix_chkpwd[1]: {message}");
+        let (_, record) = encode(&gateway(Kind::Sudo), line.as_bytes());
+        let record = record.unwrap();
+        assert_eq!((&record["event"]["dataset"], &record["message"]), (&dataset.into(), &message.into()));
+    }
+}
+
+#[test]
 fn sudos_own_file() {
     let lines = [
         "Sep  5 15:55:00 2024 : opty : TTY=pts/12 ; PWD=/home/opty ; USER=root ;",
