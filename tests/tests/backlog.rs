@@ -10,6 +10,7 @@ use waybill_tests::policy::{self, Policy, with};
 use waybill_tests::room::{self, Room};
 use waybill_tests::scene::Scene;
 use waybill_tests::wait::await_true;
+use waybill_tests::writer::qurl::{Connector, Sizes};
 
 /// Plain bytes of each file.
 const PLAIN: usize = 600 << 20;
@@ -98,6 +99,35 @@ fn compressed_files_that_a_dead_sink_owes_take_no_memory() -> Result<()> {
         let after = scene.agent.resident()?;
         println!("{OWED} compressed files owed: {} KiB resident, {} at the start", after >> 10, before >> 10);
         ensure!(after < before + (32 << 20), "{} KiB more than at the start", (after - before) >> 10);
+        Ok(())
+    })
+}
+
+/// A sink that takes nothing is full after a while. For the other a line that was split over two files is joined all the same.
+#[test]
+fn a_dead_sink_holds_back_no_split_line() -> Result<()> {
+    room::within("owed-split", |room| {
+        let dead = room.path().join("dead");
+        fs::write(&dead, "")?;
+        let pattern = format!("{}/app/audit*.log*", room.logs().display());
+        let policy = Policy::new("owed-split")
+            .with("limits", json!({"inFlight": "1Mi", "line": "64Ki", "drainSeconds": 1}))
+            .source(policy::source("qurl", &pattern, "QurlConnector"))
+            .sink(policy::file("archive", &room.archive()))
+            .sink(policy::file("dead", &dead.join("audit.log")));
+        let mut scene = Scene::with(room, &policy)?;
+        let sizes = Sizes { chunk: 4 << 10, file: 100 << 10, backups: usize::MAX };
+        let mut connector = Connector::new(&scene.scribe, sizes)?;
+        scene.start()?;
+        (0..10_000).try_for_each(|_| connector.event(&mut scene.scribe))?;
+        connector.flush(&mut scene.scribe)?;
+        let book = scene.scribe.book.copy();
+        let all: Vec<usize> = (0..book.incarnations.len()).collect();
+        await_true("the living sink has all of it", Duration::from_secs(40), || Ok(scene.stage.watch.has(&book, &all)))?;
+        let totals = scene.judge()?;
+        println!("{totals}");
+        ensure!(totals.losses == 0 && totals.delivered == totals.lines, "{totals}");
+        ensure!(totals.joined > 3, "only {} lines were joined: nothing is proved", totals.joined);
         Ok(())
     })
 }

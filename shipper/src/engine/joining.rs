@@ -84,12 +84,17 @@ impl Engine {
     pub(super) fn decide_join(&mut self, id: StreamId, now: Now) {
         let Some(record) = self.store.model().streams.get(&id) else { return };
         let Some(stream) = self.streams.get(&id) else { return };
-        let tail = stream.size > record.frontier.read_from() && stream.finished && !stream.active;
+        // What a lane that can take nothing still wants of it does not matter here.
+        let tail = stream.size > record.frontier.read_from() && stream.finished && !stream.is_busy();
         let deleted = stream.place == Place::Unlinked;
         if !record.joining || record.joined_len != 0 || !tail {
             return;
         }
         let record = record.clone();
+        if self.line_at(id, &record, record.frontier, false).is_some() {
+            // It is not only its end that is left: no lane can take the rest at the moment.
+            return;
+        }
         let Some((next, follower)) = self.follower(id, &record) else {
             if deleted {
                 self.decided(id, record, u64::MAX, None);

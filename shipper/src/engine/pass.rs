@@ -35,6 +35,8 @@ const LEAST: usize = 64 << 10;
 const LOCAL: usize = 16 << 20;
 /// Streams for which what unpacks their files is kept, so that it need not begin anew for each chunk; one for each source, if that is more.
 const UNPACKING: usize = 16;
+/// After an error of the operating system a stream is not read from for so long.
+const PAUSE: Duration = Duration::from_secs(1);
 /// Chunks for one stream before another source has its turn, if there is one.
 const CHUNKS_EACH: usize = 8;
 
@@ -63,7 +65,9 @@ impl Engine {
     /// does not hold up another. Says whether there is more to do.
     pub(super) fn pass_all(&mut self, now: Now) -> bool {
         let freed = std::mem::take(&mut self.freed);
-        let due = self.streams.values().filter(|s| s.active && (s.waits.is_empty() || s.waits.meets(freed)));
+        let due = self.streams.values().filter(|s| {
+            s.active && (s.waits.is_empty() || s.waits.meets(freed)) && s.pause.is_none_or(|until| until <= now.mono)
+        });
         let mut order: Vec<(Option<usize>, i64, StreamId)> = due.map(|s| (s.source, s.modified, s.id)).collect();
         order.sort_unstable();
         let mut queues: VecDeque<VecDeque<StreamId>> =
@@ -214,6 +218,8 @@ impl Engine {
             self.hot.insert(id);
             return;
         }
+        // A disk may take long to refuse: others have their turn meanwhile.
+        stream.pause = self.last_turn.map(|turn| turn.mono + PAUSE);
         let text = error.to_string();
         if stream.trouble.as_deref() != Some(&text) {
             tracing::warn!(stream = %id, path = ?stream.path(), %error, "failed to read; it is tried again");
@@ -400,6 +406,7 @@ impl Engine {
         });
         stream.encoder = encoder;
         stream.trouble = None;
+        stream.pause = None;
         // What is read and does not go into a chunk is read again for the next one.
         let taken = last.read_from().saturating_sub(from) as usize;
         stream.appetite = full.then(|| (taken + taken / 4).clamp(LEAST, READ));

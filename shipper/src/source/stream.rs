@@ -120,6 +120,8 @@ pub struct Stream {
     pub waits: Lanes,
     /// What is wrong with it, told once.
     pub trouble: Option<String>,
+    /// Nothing is read from it before then, because of that.
+    pub pause: Option<Instant>,
     /// Encodes its records.
     pub encoder: Option<Box<Encoder>>,
     /// Its live file may be cut at this moment: nothing is read from it.
@@ -171,6 +173,7 @@ impl Stream {
             active: true,
             waits: Lanes::default(),
             trouble: None,
+            pause: None,
             encoder: None,
             // Whether it was cut before a crash is found out before anything is read.
             cutting: record.cut.is_some(),

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fs;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use jiff::Timestamp;
@@ -13,11 +14,14 @@ use crate::book::{Hash, Span, hash};
 
 /// Rotated files that the kubelet keeps.
 const KEEP: usize = 4;
+/// Between two rotations at least: the kubelet looks every ten seconds.
+const APART: Duration = Duration::from_millis(400);
 
 struct Runtime {
     live: Live,
     folder: PathBuf,
     rotations: u64,
+    rotated: Instant,
     old: VecDeque<(PathBuf, Packing, usize)>,
 }
 
@@ -26,7 +30,7 @@ pub fn make(scribe: &mut Scribe) -> Result<Box<dyn Actor>> {
     let folder = scribe.path("default_gateway-0_8b1f7a52-9f0c-4f9e-8a64-0f3f3a6f2d11/proxy");
     fs::create_dir_all(&folder)?;
     let live = Live::create(&scribe.book, &folder.join("0.log"))?;
-    Ok(Box::new(Runtime { live, folder, rotations: 0, old: VecDeque::new() }))
+    Ok(Box::new(Runtime { live, folder, rotations: 0, rotated: Instant::now(), old: VecDeque::new() }))
 }
 
 /// Wraps a piece of a line.
@@ -51,7 +55,7 @@ impl Runtime {
             let (piece, left) =
                 rest.split_at(rest.len().min(scribe.rng.within(1..most as u64 + 1).max(most as u64 / 2) as usize));
             rest = left;
-            if parts.last().is_some() && scribe.rng.chance(3) {
+            if parts.last().is_some() && scribe.rng.chance(3) && self.rotated.elapsed() > APART {
                 // The runtime reopens its log between two pieces of a line.
                 self.rotate(scribe)?;
             }
@@ -78,6 +82,7 @@ impl Runtime {
 
     fn rotate(&mut self, scribe: &mut Scribe) -> Result<()> {
         self.rotations += 1;
+        self.rotated = Instant::now();
         let name = format!("0.log.20261122-{:06}", self.rotations);
         let rotated = self.folder.join(name);
         fs::rename(&self.live.path, &rotated)?;
@@ -97,7 +102,7 @@ impl Actor for Runtime {
         for _ in 0..scribe.rng.within(1..15) {
             self.line(scribe)?;
         }
-        if scribe.rng.chance(6) {
+        if scribe.rng.chance(6) && self.rotated.elapsed() > APART {
             self.rotate(scribe)?;
         }
         if self.old.len() > KEEP {
