@@ -234,8 +234,7 @@ mod tests {
         };
         let connection = Connection::open(&plan, &context).unwrap();
         let now = Instant::now();
-        let open =
-            Open { connection, made_with: Stamp::default(), looked: now, leaving: None, first_sent: Some(now) };
+        let open = Open { connection, made_with: Stamp::default(), looked: now, leaving: None, first_sent: Some(now) };
         let mut lane = Lane {
             plan: &plan,
             context: &context,
