@@ -123,7 +123,9 @@ fn a_dead_sink_holds_back_no_split_line() -> Result<()> {
         connector.flush(&mut scene.scribe)?;
         let book = scene.scribe.book.copy();
         let all: Vec<usize> = (0..book.incarnations.len()).collect();
-        await_true("the living sink has all of it", Duration::from_secs(40), || Ok(scene.stage.watch.has(&book, &all)))?;
+        await_true("the living sink has all of it", Duration::from_secs(40), || {
+            Ok(scene.stage.watch.has(&book, &all))
+        })?;
         let totals = scene.judge()?;
         println!("{totals}");
         ensure!(totals.losses == 0 && totals.delivered == totals.lines, "{totals}");

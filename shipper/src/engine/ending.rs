@@ -40,7 +40,9 @@ impl Engine {
             .values()
             // One that waits for the stream before it has an end too: a line may reach over all of it.
             .filter(|s| {
-                !matches!(s.place, Place::At(_)) || ((!s.is_busy() || !s.head_checked) && s.size > s.framed) || s.finished
+                !matches!(s.place, Place::At(_))
+                    || ((!s.is_busy() || !s.head_checked) && s.size > s.framed)
+                    || s.finished
             })
             .map(|s| s.id)
             .collect();
