@@ -176,6 +176,7 @@ impl Agent {
             own: vec![state_dir.clone()],
             own_stems: machine::own_logs().into_iter().collect(),
             own_files: machine::own_outputs(),
+            in_pod: options.switch_file.is_some(),
             slice: None,
         };
         let drain = Duration::from_secs(plan.limits.drain_seconds);

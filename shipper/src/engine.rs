@@ -16,6 +16,8 @@ mod control;
 mod ending;
 mod joining;
 mod line;
+#[cfg(test)]
+mod made_up;
 mod pass;
 mod protect;
 mod recall;
@@ -116,6 +118,8 @@ pub struct Setup {
     pub own_stems: Vec<PathBuf>,
     /// Files that are never read, such as the one behind standard output.
     pub own_files: Vec<FileKey>,
+    /// The agent runs in a pod, which gets what its policy needs with its next start.
+    pub in_pod: bool,
     /// Plain bytes of files that no stream holds yet that one turn reads, to say which stream they are; 8 MiB if not given.
     pub slice: Option<u64>,
 }

@@ -5,6 +5,7 @@
 
 mod index;
 mod losses;
+mod matching;
 mod order;
 mod report;
 #[cfg(test)]

@@ -230,6 +230,8 @@ pub struct RotationReport {
     pub refused: u64,
     /// Why one of them cannot.
     pub refusal: Option<String>,
+    /// Live files that are rotated from the pod's next start on, which mounts their folders for writing.
+    pub awaiting_restart: u64,
     /// Renamed files that their writers still hold open.
     pub not_reopened: u64,
     /// Why one of their writers does not let go of it, once that has lasted.

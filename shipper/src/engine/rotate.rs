@@ -23,7 +23,7 @@ use crate::rotate::collapse::{self, Block, Site};
 use crate::rotate::cycle::LiveName;
 use crate::rotate::piece::{Piece, Written};
 use crate::rotate::worker::{Archivist, Done, Job};
-use crate::rotate::{fault, piece};
+use crate::rotate::{fault, piece, suit};
 use crate::source::stream::{framing_of, path_bytes};
 use crate::state::StreamId;
 use crate::state::entry::{ArchiveGone, ArchiveRecord, Cut, Extent, FileKey, Kind, Position, StreamRecord};
@@ -260,13 +260,18 @@ impl Engine {
         let Some(key) = renamed.or(stream.map(|s| s.key)) else { return };
         let stream_path = stream.and_then(|s| s.path()).map(ToOwned::to_owned);
         let known = self.rotations.refused.insert(key, (now.mono, reason.to_owned()));
-        if known.is_some_and(|(_, before)| before == reason) {
+        if self.awaits_restart(reason) || known.is_some_and(|(_, before)| before == reason) {
             return;
         }
         let path = rotation.map(|r| r.path).or(stream_path).unwrap_or_default();
         let fields = json!({"stream": id.to_string(), "path": path.to_string_lossy(), "reason": reason});
         let message = format!("{} is not rotated: {reason}", path.display());
         self.store.enter(now.wall, Action::RotationRefused, message, &fields);
+    }
+
+    /// Whether a file is not rotated because this pod does not mount its folder for writing yet: its next start brings that.
+    fn awaits_restart(&self, reason: &str) -> bool {
+        self.setup.in_pod && reason == suit::READ_ONLY
     }
 
     /// Has the next stretch archived, or ends the rotation.

@@ -173,55 +173,11 @@ impl Engine {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-    use std::time::{Duration, Instant};
-
-    use crossbeam_channel::{Receiver, unbounded};
-
     use super::*;
-    use crate::engine::Setup;
-    use crate::lane::{Delivery, Gate, Outlet};
-    use crate::plan::Plan;
-    use crate::plan::resolve::resolve;
+    use crate::engine::made_up::{delivered, engine, plan};
+    use crate::lane::{Delivery, Gate};
     use crate::source::stream::path_bytes;
-    use crate::state::commit::Committer;
     use crate::state::entry::{ArchiveRecord, Extent, Position};
-    use crate::state::store::{self, Store};
-
-    const NONE: &str = "";
-
-    /// A policy with two sources, and a sink that takes the first; `switches` are those that are engaged.
-    fn plan(dir: &Path, switches: &[&str]) -> Plan {
-        let switch = |scope| {
-            let thrown = "killSwitch: {engaged: true, reason: drill, requestedBy: me}";
-            if switches.contains(&scope) { thrown } else { NONE }
-        };
-        let text = format!(
-            "apiVersion: waybill.dev/v1alpha1\nkind: AuditPolicy\nmetadata: {{name: p}}\nspec:\n  {policy}\n  sources:\n    \
-             - name: a\n      type: File\n      format: Text\n      file: {{paths: [\"{dir}/a.log\"]}}\n      {a}\n    \
-             - name: b\n      type: File\n      format: Text\n      file: {{paths: [\"{dir}/b.log\"]}}\n      {b}\n  sinks:\n    \
-             - name: out\n      type: File\n      sources: [a]\n      file: {{path: \"{dir}/out/out.log\", retention: {{maxFiles: 1}}}}\n      {out}\n",
-            policy = switch("policy"),
-            a = switch("a"),
-            b = switch("b"),
-            out = switch("out"),
-            dir = dir.display(),
-        );
-        let resolved = resolve(&text, Some(&dir.join("out")), None);
-        resolved.plan.unwrap_or_else(|| panic!("{:?}\n{text}", resolved.findings))
-    }
-
-    fn engine(dir: &Path) -> (Engine, Outlet, Receiver<Delivery>) {
-        std::fs::create_dir(dir.join("state")).unwrap();
-        std::fs::write(dir.join("a.log"), "one\ntwo\n").unwrap();
-        let (log, model, _) = store::load(&dir.join("state"), false).unwrap();
-        let (deliveries, inbox) = unbounded();
-        let gate = Gate::default;
-        let outlet = Outlet { deliveries, health: std::sync::Arc::default(), gate: gate(), letters: gate() };
-        let outlets = vec![("out".to_owned(), outlet.clone())];
-        let store = Store::new(model, Committer::inline(log));
-        (Engine::new(store, Setup::default(), plan(dir, &[]), outlets, None, Now::read()), outlet, inbox)
-    }
 
     #[test]
     fn every_switch_that_concerns_a_sink_stops_its_letters() {
@@ -251,18 +207,7 @@ mod tests {
     fn a_switch_reaches_a_sink_after_something_was_called_back_from_it() {
         let dir = tempfile::tempdir().unwrap();
         let (mut engine, outlet, inbox) = engine(dir.path());
-        let deadline = Instant::now() + Duration::from_secs(20);
-        let delivery = loop {
-            engine.turn(Now::read());
-            match inbox.recv_timeout(Duration::from_millis(20)) {
-                Ok(delivery)
-                    if !delivery.chunk.records.is_empty() && engine.streams.contains_key(&delivery.chunk.stream) =>
-                {
-                    break delivery;
-                }
-                _ => assert!(Instant::now() < deadline, "nothing is delivered"),
-            }
-        };
+        let delivery = delivered(&mut engine, &inbox);
         engine.recall(delivery.chunk.stream, Position::at(8));
         assert!(!delivery.may_pass());
         // What the sink sends of its own accord knows the gate that it was made with.

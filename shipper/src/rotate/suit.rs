@@ -6,7 +6,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use rustix::fs::{FallocateFlags, Mode, OFlags, fallocate, fstatfs, openat};
+use rustix::fs::{FallocateFlags, Mode, OFlags, StatVfsMountFlags, fallocate, fstatfs, fstatvfs, openat};
 
 use crate::source::root::{FileKind, Look};
 
@@ -22,12 +22,21 @@ pub struct Unsuited {
     pub remedy: &'static str,
 }
 
+/// What is said of a folder that the agent sees read-only.
+pub const READ_ONLY: &str = "its folder is mounted read-only; on a cluster a pod gets the right with its next start, which is due; on a host let the agent write there";
+
 const OTHER_MODE: &str =
     "use mode Rename if its writer can be made to reopen it, or mode Observe and let its writer rotate";
 
 impl Unsuited {
     fn new(reason: impl Into<String>, remedy: &'static str) -> Self {
         Self { reason: reason.into(), remedy }
+    }
+
+    /// Nothing can be done in its folder, or in that of its archives.
+    pub fn read_only() -> Self {
+        let (reason, remedy) = READ_ONLY.split_once("; ").unwrap_or((READ_ONLY, ""));
+        Self::new(reason, remedy)
     }
 }
 
@@ -52,6 +61,12 @@ pub fn examine(folder: &OwnedFd, look: &Look) -> Result<u64, Unsuited> {
     Ok(block)
 }
 
+/// Whether the agent sees a folder read-only.
+pub fn is_read_only(folder: &OwnedFd) -> bool {
+    // One that cannot be asked is found out by whoever writes to it.
+    fstatvfs(folder).is_ok_and(|stat| stat.f_flag.contains(StatVfsMountFlags::RDONLY))
+}
+
 /// Cuts a file without a name in the same folder, which shows what the file system can do. Returns its block size in bytes.
 pub fn trial(folder: &OwnedFd) -> Result<u64, Unsuited> {
     let stat =
@@ -65,6 +80,9 @@ pub fn trial(folder: &OwnedFd) -> Result<u64, Unsuited> {
             format!("its file system is {name}, which cannot cut the front of a file off"),
             REMEDY,
         ));
+    }
+    if is_read_only(folder) {
+        return Err(Unsuited::read_only());
     }
     let block = stat.f_bsize as u64;
     let tried = (|| {
@@ -80,10 +98,6 @@ pub fn trial(folder: &OwnedFd) -> Result<u64, Unsuited> {
     match tried {
         Ok((Some(before), Some(after))) if before == after => Ok(block),
         Ok(_) => Err(unable("tell where a block lies", &"its addresses change")),
-        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => Err(Unsuited::new(
-            "its folder is mounted read-only",
-            "on a cluster a pod gets the right with its next start, which is due; on a host let the agent write there",
-        )),
         Err(error) => Err(unable("cut the front of a file off", &error)),
     }
 }

@@ -185,7 +185,14 @@ fn run(queue: &Receiver<Job>, tell: &dyn Fn(Done)) {
             Job::Examine { stream, site, folder, collapses, protect } => {
                 let archives = if protect.archives { immutable::trial(&folder, Flag::Immutable) } else { Ok(()) };
                 let live = if protect.live { immutable::trial(&site.folder, Flag::AppendOnly) } else { Ok(()) };
-                Done::Examined(stream, if collapses { examine(&site) } else { Ok(0) }, archives.and(live))
+                let suited = if suit::is_read_only(&site.folder) || suit::is_read_only(&folder) {
+                    Err(Unsuited::read_only())
+                } else if collapses {
+                    examine(&site)
+                } else {
+                    Ok(0)
+                };
+                Done::Examined(stream, suited, archives.and(live))
             }
             Job::Guard(guard) => {
                 let done = self::guard(&guard);
@@ -310,4 +317,34 @@ fn examine(site: &Site) -> Result<u64, Unsuited> {
     let look = Look::at_file(&file)
         .map_err(|e| Unsuited { reason: format!("it cannot be looked at: {e}"), remedy: "look at the disk" })?;
     suit::examine(&site.folder, &look)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_live_file_that_cannot_be_renamed_stays_append_only() {
+        let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let folder = Arc::new(OwnedFd::from(File::open(dir.path()).unwrap()));
+        if let Err(why) = immutable::trial(&folder, Flag::AppendOnly) {
+            return println!("SKIPPED: {why}");
+        }
+        let path = dir.path().join("app.log");
+        std::fs::write(&path, "one\n").unwrap();
+        let (file, frozen) = (File::open(&path).unwrap(), File::open(dir.path()).unwrap());
+        let site = Site { folder, name: "app.log".into(), key: Look::at_file(&file).unwrap().key };
+        let attempt =
+            || rename(&site, &LiveName::of(&path), waybill_crds::Cycle::None, &jiff::Zoned::now(), Vec::new());
+        immutable::set(&file, Flag::AppendOnly, true).unwrap();
+        immutable::set(&frozen, Flag::Immutable, true).unwrap();
+        let failed = attempt();
+        let kept = immutable::has(&file, Flag::AppendOnly).unwrap();
+        immutable::set(&frozen, Flag::Immutable, false).unwrap();
+        let done = attempt();
+        let lifted = !immutable::has(&file, Flag::AppendOnly).unwrap();
+        immutable::set(&file, Flag::AppendOnly, false).unwrap();
+        assert!(failed.is_err() && kept);
+        assert!(done.is_ok() && lifted && !path.exists());
+    }
 }

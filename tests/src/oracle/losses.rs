@@ -1,13 +1,14 @@
 //! The ledger's losses: which incarnation each is about, whether it is justified, and what it covers.
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Case;
 use super::index::{Index, Place};
+use super::matching::matching;
 use super::report::{Kind, Verdict};
-use crate::book::{Incarnation, Span};
+use crate::book::{DISCOVERY, Incarnation, Span};
 use crate::output::{Entry, Loss};
 
 /// How far the time of a turn, which an entry has, may be from the look at a file in it.
@@ -50,24 +51,12 @@ impl<'a> Ledger<'a> {
         }
         nameless.sort_unstable();
         nameless.dedup();
-        let begun = Begun::all(case);
-        let mut unclear = Vec::new();
-        for stream in nameless {
-            let losses = &ledger.by_stream[&stream];
-            match begun.get(&stream).and_then(|begun| ledger.lived(case, index, losses, begun)) {
-                Some(home) => _ = ledger.by_home.insert(home, losses.clone()),
-                None => unclear.push(stream),
-            }
-        }
-        // The longest first, each to the shortest content that is long enough: so each finds one if there is one for each.
-        unclear.sort_by_key(|stream| (std::cmp::Reverse(end(&ledger.by_stream[stream])), *stream));
-        for stream in unclear {
+        for (stream, home) in ledger.guess(case, index, &nameless) {
             let losses = ledger.by_stream[&stream].clone();
-            if let Some(home) = ledger.guess(case, index, &losses) {
+            if let Some(home) = home {
                 ledger.by_home.insert(home, losses);
             } else {
-                let what = format!("no content of that name went away: {:?}", losses[0]);
-                verdict.add(Kind::Unjustified, what);
+                verdict.add(Kind::Unjustified, format!("no content of that name went away: {:?}", losses[0]));
             }
         }
         for (home, losses) in &ledger.by_home {
@@ -85,48 +74,39 @@ impl<'a> Ledger<'a> {
         ledger
     }
 
-    /// The incarnation that a stream is of which nothing arrived: the youngest that had its name when it began.
-    fn lived(&self, case: &Case<'_>, index: &Index, losses: &[&Loss], begun: &Begun) -> Option<Place> {
-        let had_the_name = |(_, incarnation): &(Place, &Incarnation)| {
-            let gone = incarnation.gone.map_or(begun.at, |(at, _)| at);
-            incarnation.path == begun.path
-                && incarnation.size >= begun.size
-                && incarnation.created <= begun.at + LOOK
-                && gone + LOOK >= begun.at
-        };
-        self.fitting(case, index, losses)
-            .filter(had_the_name)
-            .max_by_key(|(_, incarnation)| incarnation.created)
-            .map(|(place, _)| place)
-    }
-
-    /// The incarnation that a stream may be of which nothing arrived: the shortest.
-    fn guess(&self, case: &Case<'_>, index: &Index, losses: &[&Loss]) -> Option<Place> {
-        self.fitting(case, index, losses).min_by_key(|(_, incarnation)| incarnation.size).map(|(place, _)| place)
-    }
-
-    /// The incarnations in the folder of a stream's path that went away, that no other stream is, and that are long enough.
-    fn fitting<'b>(
-        &'b self,
-        case: &Case<'b>,
-        index: &Index,
-        losses: &[&Loss],
-    ) -> impl Iterator<Item = (Place, &'b Incarnation)> + use<'a, 'b> {
-        let end = end(losses);
+    /// Which incarnations the streams may be of which nothing arrived: those that were there when they began, went away, and are
+    /// long enough. If there is a way to find one for each stream, and a stream for each that the agent must have seen, it is found.
+    fn guess(&self, case: &Case<'_>, index: &Index, nameless: &[u128]) -> Vec<(u128, Option<Place>)> {
         let taken: HashSet<Place> = index.homes.values().copied().collect();
-        let books = case.books.iter().enumerate();
-        let book = books
-            .filter(|(_, book)| Path::new(&losses[0].path).starts_with(&book.folder))
-            .max_by_key(|(_, book)| book.folder.as_os_str().len());
-        let all = book.into_iter().flat_map(|(at, book)| {
-            book.incarnations.iter().enumerate().map(move |(number, incarnation)| ((at, number), incarnation))
-        });
-        all.filter(move |(place, incarnation)| {
-            incarnation.gone.is_some()
-                && incarnation.size >= end
-                && !taken.contains(place)
-                && !self.by_home.contains_key(place)
-        })
+        let begun = Begun::all(case);
+        let mut places: Vec<Place> = Vec::new();
+        let mut first = Vec::new();
+        for (at, book) in case.books.iter().enumerate() {
+            for (number, incarnation) in book.incarnations.iter().enumerate() {
+                if let Some((gone, _)) = incarnation.gone.filter(|_| !taken.contains(&(at, number))) {
+                    if case.history.awake(incarnation.created, gone) >= DISCOVERY {
+                        first.push(places.len());
+                    }
+                    places.push((at, number));
+                }
+            }
+        }
+        let edges: Vec<Vec<usize>> = nameless
+            .iter()
+            .map(|stream| {
+                let losses = &self.by_stream[stream];
+                let fits = |(at, number): &Place| {
+                    let book = &case.books[*at];
+                    let incarnation = &book.incarnations[*number];
+                    Path::new(&losses[0].path).starts_with(&book.folder)
+                        && incarnation.size >= end(losses)
+                        && begun.get(stream).is_none_or(|begun| begun.may_be(incarnation))
+                };
+                places.iter().enumerate().filter(|(_, place)| fits(place)).map(|(at, _)| at).collect()
+            })
+            .collect();
+        let found = matching(&edges, places.len(), &first);
+        nameless.iter().zip(found).map(|(stream, at)| (*stream, at.map(|at| places[at]))).collect()
     }
 
     /// Whether the ledger gives all bytes of a span up.
@@ -161,7 +141,6 @@ impl<'a> Ledger<'a> {
 /// How a stream began, as the ledger says.
 struct Begun {
     at: Instant,
-    path: PathBuf,
     size: u64,
 }
 
@@ -172,10 +151,16 @@ impl Begun {
         let begun = case.output.actions("stream_begun").filter_map(|entry| {
             let stream = u128::from_str_radix(entry.details.get("stream")?.as_str()?, 16).ok()?;
             let at = now.checked_sub(wall.duration_since(entry.time?).ok()?)?;
-            let path = entry.details.get("path")?.as_str()?.into();
-            Some((stream, Self { at, path, size: entry.details.get("size")?.as_u64()? }))
+            Some((stream, Self { at, size: entry.details.get("size")?.as_u64()? }))
         });
         begun.collect()
+    }
+
+    /// Whether a content was there then.
+    fn may_be(&self, incarnation: &Incarnation) -> bool {
+        incarnation.size >= self.size
+            && incarnation.created <= self.at + LOOK
+            && incarnation.gone.is_none_or(|(gone, _)| gone + LOOK >= self.at)
     }
 }
 

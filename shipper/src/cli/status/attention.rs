@@ -60,6 +60,12 @@ fn of_rotation(rotation: &RotationReport, out: &mut Vec<String>) {
         let files = count(rotation.refused, "file of it is", "files of it are");
         out.push(format!("source {name}: {files} not rotated: {}", safe(why)));
     }
+    if rotation.awaiting_restart > 0 {
+        let files = count(rotation.awaiting_restart, "file of it is", "files of it are");
+        out.push(format!(
+            "source {name}: {files} rotated from the pod's next start on, which mounts the folder for writing"
+        ));
+    }
     if let Some(why) = &rotation.held_open {
         out.push(format!("source {name}: a writer did not open its file anew: {}", safe(why)));
     }

@@ -14,8 +14,8 @@ impl Engine {
         let index = self.plan.sources.iter().position(|s| s.name == source.name);
         let of_source = || self.streams.values().filter(|s| s.source == index);
         let lives = of_source().filter(|s| matches!(s.place, Place::At(_)) && !s.finished);
-        let refused: Vec<&String> =
-            of_source().filter_map(|s| self.rotations.refused.get(&s.key)).map(|(_, why)| why).collect();
+        let refused = of_source().filter_map(|s| self.rotations.refused.get(&s.key)).map(|(_, why)| why);
+        let (awaiting, refused): (Vec<&String>, Vec<&String>) = refused.partition(|why| self.awaits_restart(why));
         let archives =
             || model.archives.values().filter(|a| a.source == source.name && a.phase == ArchiveRecord::THERE);
         let asked = || {
@@ -39,10 +39,33 @@ impl Engine {
             last_archive: archives().map(|a| a.made).max().unwrap_or(0),
             refused: refused.len() as u64,
             refusal: refused.first().map(|why| (*why).clone()),
+            awaiting_restart: awaiting.len() as u64,
             not_reopened: asked().count() as u64,
             held_open: asked().find_map(|(_, asked)| asked.told.clone()),
             holds: HOLDS.iter().zip(held).filter(|(_, is)| *is).map(|(word, _)| (*word).into()).collect(),
             pressed: self.is_source_pressed(&source.name),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::engine::Now;
+    use crate::engine::made_up::{delivered, engine};
+    use crate::rotate::suit;
+
+    #[test]
+    fn a_folder_that_the_pod_does_not_mount_yet_is_a_state_and_no_entry() {
+        for in_pod in [true, false] {
+            let dir = tempfile::tempdir().unwrap();
+            let (mut engine, _outlet, inbox) = engine(dir.path());
+            engine.setup.in_pod = in_pod;
+            let id = delivered(&mut engine, &inbox).chunk.stream;
+            engine.refuse_rotation(id, &suit::Unsuited::read_only().to_string(), Now::read());
+            let report = engine.report_rotation(&engine.plan.sources[0]);
+            assert_eq!((report.awaiting_restart, report.refused), if in_pod { (1, 0) } else { (0, 1) });
+            let entries = engine.store.model().ledger.iter().filter(|e| e.action == "rotation_refused").count();
+            assert_eq!(entries, usize::from(!in_pod));
         }
     }
 }

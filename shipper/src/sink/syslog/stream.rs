@@ -208,3 +208,46 @@ impl Lane<'_> {
         self.context.secrets.stamp(tls::keys(self.plan.tls.as_ref()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::lane::Gate;
+    use crate::sink::Secrets;
+
+    #[test]
+    fn a_connection_that_ends_is_waited_for() {
+        let peer = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = peer.local_addr().unwrap().to_string();
+        let plan: SyslogSink =
+            serde_json::from_value(serde_json::json!({"address": address, "transport": "Tcp"})).unwrap();
+        let context = Context {
+            name: "syslog".into(),
+            encoding: crate::plan::Encoding::Ecs,
+            in_flight: 1 << 20,
+            policy: "p".into(),
+            host: "h".into(),
+            secrets: Secrets::default(),
+        };
+        let connection = Connection::open(&plan, &context).unwrap();
+        let now = Instant::now();
+        let open = Open { connection, made_with: Stamp::default(), looked: now, leaving: None, first_sent: Some(now) };
+        let mut lane = Lane {
+            plan: &plan,
+            context: &context,
+            writer: Writer::new(&plan, &context.host),
+            waiting: VecDeque::new(),
+            window: Window::default(),
+            open: Some(open),
+            pause: SOON,
+        };
+        let gate = Gate::default();
+        lane.window.push(&Delivery::new(1, 1, Arc::default(), &gate, &gate), b"1 x".to_vec(), true);
+        assert_eq!(lane.patience(), Duration::ZERO);
+        lane.open.iter_mut().for_each(|open| open.leaving = Some(now));
+        assert!(lane.patience() >= SOON);
+    }
+}
