@@ -127,7 +127,7 @@ fn a_line_without_header_is_sshds_own() {
 #[test]
 fn the_helper_that_checks_passwords() {
     for (message, dataset) in [("password check failed for user (bob)", "pam"), ("something else", "syslog")] {
-        let line = format!("Nov 20 10:00:00 h unix_chkpwd[1]: {message}");
+        let line = format!("2026-11-20T10:00:00Z h unix_chkpwd[1]: {message}");
         let (_, record) = encode(&gateway(Kind::Sudo), line.as_bytes());
         let record = record.unwrap();
         assert_eq!((&record["event"]["dataset"], &record["message"]), (&dataset.into(), &message.into()));
