@@ -38,12 +38,6 @@ impl<'a> Ledger<'a> {
         }
         let joins: Vec<Join> = case.output.actions("joined").filter_map(Join::of).collect();
         let mut ledger = Self { by_home: HashMap::new(), by_stream, tails: HashMap::new() };
-        for join in &joins {
-            let lost = ledger.by_stream.get(&join.stream).into_iter().flatten().map(|loss| loss.to).max().unwrap_or(0);
-            if let Some(home) = index.homes.get(&join.with).filter(|_| lost > join.at) {
-                ledger.tails.insert(*home, (lost - join.at).min(join.bytes));
-            }
-        }
         let (named, mut nameless): (Vec<u128>, Vec<u128>) =
             order.into_iter().partition(|stream| index.homes.contains_key(stream));
         for stream in named {
@@ -51,12 +45,21 @@ impl<'a> Ledger<'a> {
         }
         nameless.sort_unstable();
         nameless.dedup();
+        let mut guessed = HashMap::new();
         for (stream, home) in ledger.guess(case, index, &nameless) {
             let losses = ledger.by_stream[&stream].clone();
             if let Some(home) = home {
+                guessed.insert(stream, home);
                 ledger.by_home.insert(home, losses);
             } else {
                 verdict.add(Kind::Unjustified, format!("no content of that name went away: {:?}", losses[0]));
+            }
+        }
+        for join in &joins {
+            let lost = ledger.by_stream.get(&join.stream).into_iter().flatten().map(|loss| loss.to).max().unwrap_or(0);
+            let home = index.homes.get(&join.with).or_else(|| guessed.get(&join.with));
+            if let Some(home) = home.filter(|_| lost > join.at) {
+                ledger.tails.insert(*home, (lost - join.at).min(join.bytes));
             }
         }
         for (home, losses) in &ledger.by_home {
