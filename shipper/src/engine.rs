@@ -72,6 +72,11 @@ impl Now {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         Self { mono: Instant::now(), wall: i64::try_from(since.as_nanos()).unwrap_or(i64::MAX) }
     }
+
+    /// What the wall's clock says at this moment: a turn takes its time, and files are written meanwhile.
+    fn wall_by_now(&self) -> i64 {
+        self.wall.saturating_add(i64::try_from(self.mono.elapsed().as_nanos()).unwrap_or(0))
+    }
 }
 
 /// What happens to the engine from outside.

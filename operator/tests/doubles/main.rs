@@ -258,15 +258,18 @@ async fn what_a_thousand_nodes_cost() {
     scene.until("all pods carry the switch", || scene.pods_with("\"engaged\":true") == 1000).await;
     let told = thrown.elapsed();
     scene.condition("quickstart", "KillSwitchEngaged", "Engaged").await;
+    let acknowledged = thrown.elapsed();
     println!(
         "TOOK {:.2}s: a kill switch in the annotations of 1000 pods; acknowledged by all after {:.2}s; {} writes",
         told.as_secs_f64(),
-        thrown.elapsed().as_secs_f64(),
+        acknowledged.as_secs_f64(),
         scene.api.writes().len()
     );
     assert!(told < Duration::from_secs(10), "{told:?}");
     let pods = scene.api.count("PATCH", "/pods/");
-    assert!((1000..1500).contains(&pods), "{pods} writes to pods");
+    // One each, and one more for every two seconds that an agent does not acknowledge it.
+    let most = 1000 * (1 + acknowledged.as_secs() as usize / 2);
+    assert!((1000..=most.max(1500)).contains(&pods), "{pods} writes to pods in {acknowledged:?}");
     scene.settle().await;
     scene.api.forget_requests();
     tokio::time::sleep(Duration::from_secs(5)).await;

@@ -16,7 +16,7 @@ use crate::agents::Agents;
 use crate::api::Api;
 
 const POLICIES: &str = "/apis/waybill.dev/v1alpha1/auditpolicies";
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// From so many nodes on a scene has the machine to itself.
 const MANY: usize = 100;
 static MACHINE: RwLock<()> = RwLock::const_new(());

@@ -43,8 +43,9 @@ impl Engine {
             .unwrap_or_default();
         let Some(source) = self.plan.sources.get(found.source) else { return };
         let id = StreamId::random();
-        // No two streams begin at the same instant: the order in which they were met is the order of their lines.
-        self.last_begun = now.wall.max(self.last_begun + 1);
+        // No two streams begin at the same instant: the order in which they were met is the order of their lines. And what was written
+        // before a file was met has an earlier time than that, also if it was written in this turn.
+        self.last_begun = now.wall_by_now().max(self.last_begun + 1);
         let encoding = match source.envelope {
             Envelope::None => Encoding::detect(&candidate.head).of(source.settings.format),
             _ => Encoding::Bytes,

@@ -84,6 +84,9 @@ impl Engine {
                     || matches!(Rank::of(path), Rank::Numbered(_))
                     // A younger stream in the same folder, begun after this one was last written: a switch by date.
                     || self.newest.get(&(record.source.clone(), folder(record).to_vec())).is_some_and(|begun| *begun > record.begun && *begun > stream.modified)
+                    // The same, told by the names: it was met late, under the name that rotation gave it.
+                    || (record.joining
+                        && self.follower(id, record).is_some_and(|(_, next)| next.begun > stream.modified))
             }
         }
     }
