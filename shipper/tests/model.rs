@@ -426,7 +426,7 @@ impl World {
             }
         }
         let mut nameless: Vec<&Loss> = losses.iter().filter(|loss| !homes.contains_key(loss.stream.as_str())).collect();
-        nameless.sort_by_key(|loss| std::cmp::Reverse(loss.to));
+        let mut unnamed = Vec::new();
         for (number, content) in self.contents.iter().enumerate() {
             let mine: Vec<&Loss> = losses.iter().filter(|l| homes.get(l.stream.as_str()) == Some(&number)).collect();
             if !content.files.is_empty() && !mine.is_empty() {
@@ -445,8 +445,12 @@ impl World {
                     owed.push(end);
                 }
             }
-            let Some(end) = owed.into_iter().max() else { continue };
-            // Nothing of it came: a loss whose stream nothing is known of stands for it.
+            unnamed.extend(owed.into_iter().max().map(|end| (end, number)));
+        }
+        // Nothing of it came: a loss whose stream nothing is known of stands for it. What fits a longer one fits a shorter one as well:
+        // with the longest first, each finds one if there is one for each.
+        unnamed.sort_unstable_by(|a, b| b.cmp(a));
+        for (end, number) in unnamed {
             let fits = nameless.iter().position(|l| l.to >= end || l.more);
             let known = homes.values().any(|home| *home == number);
             match fits.filter(|_| !known) {
@@ -562,8 +566,11 @@ proptest! {
 /// What random steps found once, each with the reason that it went wrong.
 #[test]
 fn what_went_wrong_once() {
-    use Step::{Compress, CopyTruncate, Crash, Pass, Prune, ReplaceByCopy, Rotate, Start, Truncate, Write, WriteHalf};
-    let cases: [(bool, &[Step]); 6] = [
+    use Step::{
+        Compress, CopyTruncate, Crash, Pass, Prune, ReplaceByCopy, ReplaceByOther, Rotate, Stall, Start, Truncate,
+        Write, WriteHalf,
+    };
+    let cases: [(bool, &[Step]); 7] = [
         // A copy of a file that was met with half a line, and of which nothing was handed out.
         (false, &[WriteHalf, Pass(5), ReplaceByCopy]),
         // The file was truncated before anything of it was handed out, and its content went on elsewhere.
@@ -589,6 +596,21 @@ fn what_went_wrong_once() {
             ],
         ),
         (false, &[WriteHalf, Rotate { late: false }, Write(1), Pass(5), Crash, Write(1), Start, Prune, ReplaceByCopy]),
+        // Two contents were lost of which nothing came: the longer loss is the longer one's.
+        (
+            false,
+            &[
+                ReplaceByCopy,
+                Rotate { late: false },
+                Stall(true),
+                Compress { which: 0, slowly: false },
+                Write(2),
+                Pass(120),
+                ReplaceByOther,
+                Crash,
+                Prune,
+            ],
+        ),
     ];
     for (number, (alike, steps)) in cases.into_iter().enumerate() {
         for slice in [None, Some(50)] {
