@@ -39,7 +39,7 @@ use std::time::{Duration, Instant};
 
 use crate::lane::kill_switch::Switch;
 use crate::lane::set::Lanes;
-use crate::lane::track::Tracks;
+use crate::lane::track::{Track, Tracks};
 use crate::lane::{Delivery, Gate, Outlet, Settlement};
 use crate::plan::{Notice, Plan, SinkPlan};
 use crate::rotate::worker::Done;
@@ -52,6 +52,7 @@ use crate::source::watch::{Hint, Watch};
 use crate::state::StreamId;
 use crate::state::entry::{FileKey, Kind, NodeRecord};
 use crate::state::store::Store;
+use crate::table::Table;
 
 use report::Report;
 
@@ -176,7 +177,7 @@ pub struct Engine {
     plan: Plan,
     discovery: Discovery,
     watch: Option<Watch>,
-    streams: crate::table::Table<StreamId, Stream>,
+    streams: Table<StreamId, Stream>,
     by_key: HashMap<FileKey, StreamId>,
     by_path: BTreeMap<PathBuf, FileKey>,
     by_lead: HashMap<u64, Vec<StreamId>>,
@@ -288,7 +289,7 @@ impl Engine {
             },
             discovery: Discovery::new(Vec::new(), &[], Vec::new(), Vec::new()),
             watch,
-            streams: crate::table::Table::default(),
+            streams: Table::default(),
             by_key: HashMap::new(),
             by_path: BTreeMap::new(),
             by_lead: HashMap::new(),
@@ -517,7 +518,7 @@ impl Lane {
         let delivery = Delivery::new(self.number, self.next_delivery, Arc::clone(chunk), &self.gate, source);
         self.weight += chunk.weight();
         self.by_delivery.insert(delivery.id, stream);
-        self.tracks.get_or_insert_with(stream, crate::lane::track::Track::default).sent(delivery.id, chunk);
+        self.tracks.get_or_insert_with(stream, Track::default).sent(delivery.id, chunk);
         delivery
     }
 }

@@ -167,14 +167,20 @@ async fn a_secret_is_mounted_only_with_its_label() {
     scene.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_that_is_gone_with_bytes_pending_is_noticed() {
+/// Two agents that were heard to owe something.
+async fn two_that_owe() -> Scene {
     let scene = Scene::start(2).await;
     scene.apply("quickstart", &json!({})).await;
     scene.condition("quickstart", "AgentsReady", "Ready").await;
     scene.agents.change(|lane| lane["pendingBytes"] = json!(4096));
     let heard = scene.agents.questions();
     scene.until("the agents were heard", || scene.agents.questions() > heard + 4).await;
+    scene
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_gone_with_bytes_pending_is_noticed() {
+    let scene = two_that_owe().await;
     scene.api.remove("/api/v1/nodes/node-1");
     // An API server that fails meanwhile, first to say whether the node is there and then to take the status, hides nothing.
     scene.api.forget_requests();
@@ -192,12 +198,7 @@ async fn a_node_that_is_gone_with_bytes_pending_is_noticed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_may_go_long_after_its_pod() {
-    let scene = Scene::start(2).await;
-    scene.apply("quickstart", &json!({})).await;
-    scene.condition("quickstart", "AgentsReady", "Ready").await;
-    scene.agents.change(|lane| lane["pendingBytes"] = json!(4096));
-    let heard = scene.agents.questions();
-    scene.until("the agents were heard", || scene.agents.questions() > heard + 4).await;
+    let scene = two_that_owe().await;
     scene.api.forget_requests();
     scene.api.remove(&scene.object("pods", "agent-quickstart-1"));
     scene.until("the node was asked for", || scene.api.count("GET", "/nodes/node-1") > 0).await;

@@ -86,6 +86,7 @@ impl Engine {
                     || self.newest.get(&(record.source.clone(), folder(record).to_vec())).is_some_and(|begun| *begun > record.begun && *begun > stream.modified)
                     // The same, told by the names: it was met late, under the name that rotation gave it.
                     || (record.joining
+                        && matches!(Rank::of(path), Rank::Dated(_))
                         && self.follower(id, record).is_some_and(|(_, next)| next.begun > stream.modified))
             }
         }

@@ -86,12 +86,12 @@ impl Engine {
         let Some(stream) = self.streams.get(&id) else { return };
         // What a lane that can take nothing still wants of it does not matter here.
         let tail = stream.size > record.frontier.read_from() && stream.finished && !stream.is_busy();
-        let deleted = stream.place == Place::Unlinked;
+        let (waits, deleted) = (stream.active, stream.place == Place::Unlinked);
         if !record.joining || record.joined_len != 0 || !tail {
             return;
         }
         let record = record.clone();
-        if self.line_at(id, &record, record.frontier, false).is_some() {
+        if waits && self.line_at(id, &record, record.frontier, false).is_some() {
             // It is not only its end that is left: no lane can take the rest at the moment.
             return;
         }

@@ -12,6 +12,7 @@ use crate::format::{self, Envelope as FrameEnvelope, Frame, StreamInfo, record_h
 use crate::lane::chunk::Chunk;
 use crate::lane::kill_switch::{self, Effect};
 use crate::lane::set::Lanes;
+use crate::lane::track::Track;
 use crate::plan::{Encoding, SinkKind};
 use crate::source::frame::frame;
 use crate::source::kubernetes;
@@ -451,7 +452,7 @@ impl Engine {
         for number in &group.lanes {
             let Some(lane) = self.lanes.iter_mut().find(|l| l.number == *number) else { continue };
             if silent {
-                let track = lane.tracks.get_or_insert_with(id, crate::lane::track::Track::default);
+                let track = lane.tracks.get_or_insert_with(id, Track::default);
                 lane.weight += chunk.weight();
                 let effect = track.passed_over(&chunk);
                 self.moved.insert((*number, id));

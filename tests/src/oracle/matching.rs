@@ -8,64 +8,39 @@ pub(super) fn matching(edges: &[Vec<usize>], right: usize, first: &[usize]) -> V
     for (left, rights) in edges.iter().enumerate() {
         rights.iter().for_each(|at| back[*at].push(left));
     }
-    let mut pairs = Pairs { of_left: vec![None; edges.len()], of_right: vec![None; right] };
+    let (mut of_left, mut of_right) = (vec![None; edges.len()], vec![None; right]);
     for at in first {
-        let mut seen = vec![false; edges.len()];
-        if pairs.of_right[*at].is_none() {
-            pairs.augment_right(*at, &back, &mut seen);
+        if of_right[*at].is_none() {
+            augment(*at, &back, &mut of_right, &mut of_left, &mut vec![false; edges.len()]);
         }
     }
     for at in 0..edges.len() {
-        let mut seen = vec![false; right];
-        if pairs.of_left[at].is_none() {
-            pairs.augment_left(at, edges, &mut seen);
+        if of_left[at].is_none() {
+            augment(at, edges, &mut of_left, &mut of_right, &mut vec![false; right]);
         }
     }
-    pairs.of_left
+    of_left
 }
 
-struct Pairs {
-    of_left: Vec<Option<usize>>,
-    of_right: Vec<Option<usize>>,
-}
-
-impl Pairs {
-    /// Finds one on the left for `at`, moving others if need be; all that had one keep one.
-    fn augment_right(&mut self, at: usize, back: &[Vec<usize>], seen: &mut [bool]) -> bool {
-        for left in &back[at] {
-            if std::mem::replace(&mut seen[*left], true) {
-                continue;
-            }
-            let free = match self.of_left[*left] {
-                None => true,
-                Some(other) => self.augment_right(other, back, seen),
-            };
-            if free {
-                self.of_left[*left] = Some(at);
-                self.of_right[at] = Some(*left);
-                return true;
-            }
+/// Finds one on the other side for `at`, moving others if need be; all that had one keep one. `seen` is of the other side.
+fn augment(
+    at: usize,
+    edges: &[Vec<usize>],
+    mine: &mut [Option<usize>],
+    theirs: &mut [Option<usize>],
+    seen: &mut [bool],
+) -> bool {
+    for other in &edges[at] {
+        if std::mem::replace(&mut seen[*other], true) {
+            continue;
         }
-        false
-    }
-
-    fn augment_left(&mut self, at: usize, edges: &[Vec<usize>], seen: &mut [bool]) -> bool {
-        for right in &edges[at] {
-            if std::mem::replace(&mut seen[*right], true) {
-                continue;
-            }
-            let free = match self.of_right[*right] {
-                None => true,
-                Some(other) => self.augment_left(other, edges, seen),
-            };
-            if free {
-                self.of_right[*right] = Some(at);
-                self.of_left[at] = Some(*right);
-                return true;
-            }
+        if theirs[*other].is_none_or(|had| augment(had, edges, mine, theirs, seen)) {
+            theirs[*other] = Some(at);
+            mine[at] = Some(*other);
+            return true;
         }
-        false
     }
+    false
 }
 
 #[cfg(test)]
